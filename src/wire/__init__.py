@@ -1,0 +1,1 @@
+"""The formats: Anthropic messages, OpenAI chat, SSE, errors, and the pure converters between them."""

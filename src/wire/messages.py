@@ -1,0 +1,27 @@
+"""Words shared by everything that reads or writes Anthropic messages."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+"""One parsed JSON object, as it came from the wire."""
+
+Event: TypeAlias = dict[str, Any]
+"""One event of an Anthropic message stream, `type` included."""
+
+Message: TypeAlias = dict[str, Any]
+"""One finished Anthropic Message."""
+
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def new_id(prefix: str) -> str:
+    """Make an id in Anthropic's form: the prefix, `01`, and 22 random base-58 characters."""
+    number = int.from_bytes(secrets.token_bytes(16), "big")
+    letters = []
+    for _ in range(22):
+        number, rest = divmod(number, 58)
+        letters.append(_ALPHABET[rest])
+    return f"{prefix}_01{''.join(letters)}"
