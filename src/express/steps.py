@@ -1,0 +1,130 @@
+"""Steps and pipelines: Prefect's tasks and flows, whose functions an express run calls directly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from prefect import Flow, Task
+from prefect.cache_policies import NO_CACHE
+
+from express.runs import Run, _current
+from express.summaries import summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What Prefect's engine does around a function. An express run does not, so a step that relied on
+# it would mean two things: say it in the function instead.
+_ENGINE_OPTIONS = ("retries", "retry_condition_fn", "timeout_seconds", "cache_key_fn", "persist_result")
+
+
+def _refuse_engine_options(name: str, options: dict[str, Any]) -> None:
+    used = [option for option in _ENGINE_OPTIONS if options.get(option)]
+    if used:
+        raise TypeError(f"{name}: {', '.join(used)} would hold under Prefect's engine only")
+
+
+class _Direct:
+    """What steps and pipelines share: how an express run calls them."""
+
+    name: str
+    fn: Callable[..., Any]
+    isasync: bool
+
+    def _called_by(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.isasync:
+            return self._awaited_by(run, args, kwargs)
+        record = run.enter(self.name, args, kwargs)
+        try:
+            result = self.fn(*args, **kwargs)
+        except BaseException as error:
+            record.fail(error)
+            raise
+        run.leave(record, result)
+        return result
+
+    async def _awaited_by(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        record = run.enter(self.name, args, kwargs)
+        try:
+            result = await self.fn(*args, **kwargs)
+        except BaseException as error:
+            record.fail(error)
+            raise
+        run.leave(record, result)
+        return result
+
+
+class Step(Task[P, R], _Direct):
+    """A task that an express run calls as the plain function it is, and records.
+
+    It caches and persists nothing. It may return a live stream, but not be a generator: Prefect's
+    engine does not close what a generator holds when its reader leaves.
+    """
+
+    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+        _refuse_engine_options(getattr(fn, "__name__", repr(fn)), options)
+        super().__init__(fn, **{"cache_policy": NO_CACHE, **options, "persist_result": False})
+        if self.isgenerator:
+            raise TypeError(f"{self.name}: a step returns its stream, it does not yield it")
+
+    if not TYPE_CHECKING:  # Prefect's overloads stay what the type checker sees
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            run = _current.get()
+            if run is None:
+                return super().__call__(*args, **kwargs)
+            return self._called_by(run, args, kwargs)
+
+
+class Pipeline(Flow[P, R], _Direct):
+    """A flow whose arguments Prefect neither validates, copies, persists nor shows.
+
+    `Run.call` runs its function. Called inside an express run it is one more step of that run.
+    """
+
+    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+        _refuse_engine_options(getattr(fn, "__name__", repr(fn)), options)
+        super().__init__(fn, **{**options, "validate_parameters": False, "persist_result": False})
+        if self.isgenerator:
+            raise TypeError(f"{self.name}: a pipeline returns its stream, it does not yield it")
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Give what the run shows of its arguments: their own summaries, or their types' names."""
+        return {name: summary_of(value) for name, value in parameters.items()}
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            run = _current.get()
+            if run is None:
+                return super().__call__(*args, **kwargs)
+            return self._called_by(run, args, kwargs)
+
+
+@overload
+def step(fn: Callable[P, R]) -> Step[P, R]: ...
+@overload
+def step(
+    fn: None = None, *, name: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(fn: Any = None, *, name: str | None = None, **options: Any) -> Any:
+    """Make a function, sync or async, a step; `options` are those of `prefect.task`."""
+    if fn is None:
+        return lambda fn: Step(fn, name=name, **options)
+    return Step(fn, name=name, **options)
+
+
+@overload
+def pipeline(fn: Callable[P, R]) -> Pipeline[P, R]: ...
+@overload
+def pipeline(
+    fn: None = None, *, name: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
+def pipeline(fn: Any = None, *, name: str | None = None, **options: Any) -> Any:
+    """Make a function, sync or async, a pipeline; `options` are those of `prefect.flow`."""
+    if fn is None:
+        return lambda fn: Pipeline(fn, name=name, **options)
+    return Pipeline(fn, name=name, **options)
