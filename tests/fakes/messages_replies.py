@@ -77,7 +77,7 @@ class MessagesRendering:
         if "redacted" in part:
             return {"type": "redacted_thinking", "data": part["redacted"]}
         if "block" in part:
-            return part["block"]
+            return dict(part["block"])
         block: Json = {"type": "text", "text": part["text"]}
         if part.get("annotations"):
             block["citations"] = [_citation(note) for note in part["annotations"]]
@@ -86,6 +86,7 @@ class MessagesRendering:
     def _opened(self, part: Json) -> tuple[Json, list[Json]]:
         """Give the block as it starts, and the deltas that fill it."""
         block = self._block(part)
+        deltas: list[Json]
         if "tool" in part:
             pieces = cut(part["arguments"] or "{}", self.size)
             deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ["", *pieces]]

@@ -2,10 +2,11 @@
 
     python -m tests.fakes.openrouter --port 0        prints {"port": N} and serves until its stdin closes
 
-    POST /api/v1/chat/completions, /api/v1/messages, /api/v1/messages/count_tokens; GET /api/v1/models, /api/v1/key
+    POST /api/v1/chat/completions, /api/v1/messages, /api/v1/messages/count_tokens
+    GET  /api/v1/models, /api/v1/key
     POST /_script {"rules": […], "main_only": bool, "lenient": bool}; GET /_requests; POST /_reset
 
-Replies and rules are described in `replies` and `rules`; `handle.FakeOpenRouter` runs this as a child process.
+Replies and rules are described in `replies` and `rules`; `handle.FakeOpenRouter` runs this as a child.
 A reply's `fault` says what goes wrong, `after` how many pieces were sent before it:
 
     reset_before_headers, reset_after_headers, reset   the connection is reset (RST), the last in mid-stream
@@ -110,7 +111,7 @@ class Fake:
         return web.json_response([asdict(seen) for seen in self.seen])
 
     async def reset(self, _request: web.Request) -> web.Response:
-        self.__init__()  # type: ignore[misc]
+        self.script, self.lenient, self.seen = Script([]), False, []
         return web.json_response({})
 
     # ---- the wires ----
@@ -165,9 +166,7 @@ def error_of(reply: Json) -> Json:
 
 
 def plain(reply: Json, seen: Seen) -> web.Response:
-    """Give an answer as it is: `status`, `headers`, and `body` (JSON or text), `raw` bytes, or an error made of
-    `message` in the wire's own form.
-    """
+    """Give an answer as it is: `status`, `headers`, and `body` (JSON or text), or `message` as an error."""
     status = reply.get("status", 200)
     headers = dict(reply.get("headers", {}))
     if "body" in reply:

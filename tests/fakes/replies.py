@@ -2,7 +2,8 @@
 
 A reply is a small JSON object (all keys optional):
 
-    text, reasoning, signature, redacted, tools [{name, input, id?, arguments?}], annotations [{url, title, content}]
+    text, reasoning, signature, redacted, tools [{name, input, id?, arguments?}],
+    annotations [{url, title, content}]
     parts      the same in an order of its own: [{"reasoning": …}, {"text": …}, {"tool": name, "input": {…}}]
     details    raw `reasoning_details` for the chat wire, in place of those made from `reasoning`
     usage      {input, output, cached, written, reasoning, cost}; null leaves usage out

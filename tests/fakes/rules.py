@@ -2,14 +2,18 @@
 
 A rule is a reply (see `replies`) with two more keys:
 
-    when   path ("chat", "messages", "count_tokens", "models"), wire, model (a regular expression), user (in the
-           text of the last user message), system (in the system prompt), any (anywhere in the body's text),
-           tool_result (bool: the last message carries one), tool (name of a tool on offer), main (bool: tools are
-           on offer, which tells Claude Code's real turns from its side requests), stream (bool)
+    when   path     "chat", "messages", "count_tokens", "models"
+           model    a regular expression
+           user     in the text of the last user message;  system  in the system prompt
+           any      anywhere in the body's JSON
+           tool_result  whether the turn to answer begins with tool results
+           tool     the name of a tool on offer
+           main     whether tools are on offer: tells Claude Code's real turns from its side requests
+           stream   whether a stream is asked for
     times  how often it answers (1); 0 is for ever
 
-The first rule that matches and is not used up answers. A rule without `when` answers only main requests if the script
-was set with `main_only`, and then a plain default answer serves the rest.
+The first rule that matches and is not used up answers, else a plain default. If the script was set with
+`main_only`, rules without `when` answer main requests only.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.fakes.replies import Json
 
 DEFAULT: Json = {"text": "Fine."}
@@ -93,9 +99,8 @@ class Seen:
 
 def matches(when: Json, seen: Seen) -> bool:
     body = seen.body if isinstance(seen.body, dict) else {}
-    checks = {
+    checks: dict[str, Callable[[Any], bool]] = {
         "path": lambda wanted: seen.path == wanted,
-        "wire": lambda wanted: seen.path == wanted,
         "model": lambda wanted: bool(re.search(wanted, str(body.get("model", "")))),
         "user": lambda wanted: wanted in last_user_text(body),
         "system": lambda wanted: wanted in system_text(body),
