@@ -1,0 +1,215 @@
+"""Validation of a Messages request: everything wrong with it is said at once, with the path of the field.
+
+It is done once, at the edge; whatever reads the request later relies on it. Unknown fields pass, here and
+everywhere: the API is an open list.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wire.body import encode_body, parse_body
+from wire.check_blocks import (
+    a_list,
+    a_string,
+    an_object,
+    check_block,
+    check_cache_control,
+    check_content,
+    wrong,
+)
+from wire.check_tools import check_any_schema, check_tool_choice, check_tools
+from wire.errors import InvalidRequest
+from wire.known import ROLES, SYSTEM_BLOCKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wire.messages import Json
+
+__all__ = ["check_request", "encode_body", "parse_body"]
+
+_MOST_MESSAGES = 100_000
+
+
+def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
+    """Check the body of `POST /v1/messages`, or with `need_max_tokens=False` of its `count_tokens`.
+
+    Raises InvalidRequest whose message begins with the path of what is wrong. Never changes `body`.
+    """
+    for field in _FORBIDDEN:
+        if field in body:
+            raise InvalidRequest(f"{field}: where requests go is for the gateway's settings to say")
+    if not a_string(body.get("model"), "model"):
+        raise InvalidRequest("model: must not be empty")
+    if need_max_tokens or body.get("max_tokens") is not None:
+        _check_max_tokens(body.get("max_tokens"))
+    for field, check in _OPTIONAL.items():
+        if body.get(field) is not None:
+            check(body[field])
+    if body.get("tool_choice") is not None:
+        check_tool_choice(body["tool_choice"], body.get("tools") or [])
+    _check_messages(body.get("messages"))
+
+
+def _check_max_tokens(value: Any) -> None:
+    if type(value) is not int:
+        raise wrong("max_tokens", "a positive integer", value)
+    if value < 1:
+        raise InvalidRequest("max_tokens: must be at least 1")
+
+
+def _check_messages(messages: Any) -> None:
+    a_list(messages, "messages")
+    if not messages:
+        raise InvalidRequest("messages: at least one message is required")
+    if len(messages) > _MOST_MESSAGES:
+        raise InvalidRequest(f"messages: more than {_MOST_MESSAGES:,} messages")
+    callable_ids: set[str] = set()  # of the assistant turn that the next user turn answers
+    before = ""
+    for place, message in enumerate(messages):
+        at = f"messages.{place}"
+        role = _check_message(message, at)
+        if role == "assistant":
+            if before == "user":
+                callable_ids = set()
+            callable_ids.update(_ids_of_calls(message["content"]))
+        elif role == "user":
+            _check_answers(message["content"], callable_ids, at)
+        if role != "system":  # a system turn in between changes nothing
+            before = role
+    if not before:
+        raise InvalidRequest("messages: at least one message must be of the user or the assistant")
+
+
+def _check_message(message: Any, at: str) -> str:
+    """Check one message and give its role."""
+    if type(message) is not dict:
+        raise wrong(at, "a message (an object)", message)
+    role = a_string(message.get("role"), f"{at}.role")
+    if role not in ROLES:
+        raise InvalidRequest(f"{at}.role: must be user, assistant or system, not {role[:40]!r}")
+    content = message.get("content")
+    if role == "system" and content is None and message.get("output_config") is not None:
+        return role  # says how to answer from here on, and nothing else
+    check_content(content, role, f"{at}.content")
+    return role
+
+
+def _ids_of_calls(content: Any) -> list[str]:
+    if type(content) is str:
+        return []
+    return [block["id"] for block in content if block["type"] == "tool_use"]
+
+
+def _check_answers(content: Any, callable_ids: set[str], at: str) -> None:
+    """Refuse a tool_result that answers no call of the assistant turn before it."""
+    if type(content) is str:
+        return
+    for place, block in enumerate(content):
+        if block["type"] == "tool_result" and block["tool_use_id"] not in callable_ids:
+            raise InvalidRequest(
+                f"{at}.content.{place}.tool_use_id: no tool_use of the assistant turn before it has the id "
+                f"{block['tool_use_id'][:80]!r}"
+            )
+
+
+def _check_system(value: Any) -> None:
+    if type(value) is str:
+        return
+    for place, block in enumerate(a_list(value, "system", "a string or a list of text blocks")):
+        check_block(block, SYSTEM_BLOCKS, f"system.{place}")
+
+
+def _check_stream(value: Any) -> None:
+    if type(value) is not bool:
+        raise wrong("stream", "a boolean", value)
+
+
+def _check_temperature(value: Any) -> None:
+    _check_fraction(value, "temperature")
+
+
+def _check_top_p(value: Any) -> None:
+    _check_fraction(value, "top_p")
+
+
+def _check_fraction(value: Any, at: str) -> None:
+    if type(value) not in {int, float}:
+        raise wrong(at, "a number", value)
+    if not 0 <= value <= 1:
+        raise InvalidRequest(f"{at}: must be between 0 and 1")
+
+
+def _check_top_k(value: Any) -> None:
+    if type(value) is not int:
+        raise wrong("top_k", "an integer", value)
+    if value < 0:
+        raise InvalidRequest("top_k: must not be negative")
+
+
+def _check_stop_sequences(value: Any) -> None:
+    for place, one in enumerate(a_list(value, "stop_sequences", "a list of strings")):
+        if not a_string(one, f"stop_sequences.{place}").strip():
+            raise InvalidRequest(f"stop_sequences.{place}: must contain something other than white space")
+
+
+def _check_metadata(value: Any) -> None:
+    user = an_object(value, "metadata").get("user_id")
+    if user is not None:
+        a_string(user, "metadata.user_id")
+
+
+def _check_thinking(value: Any) -> None:
+    """Check types only: which budgets and kinds a model takes is the upstream's to say."""
+    kind = a_string(an_object(value, "thinking").get("type"), "thinking.type")
+    if kind == "enabled" and type(value.get("budget_tokens")) is not int:
+        raise wrong("thinking.budget_tokens", "an integer", value.get("budget_tokens"))
+
+
+def _check_output_config(value: Any) -> None:
+    an_object(value, "output_config")
+    if value.get("effort") is not None:
+        a_string(value["effort"], "output_config.effort")
+    if value.get("format") is not None:
+        _check_format(value["format"], "output_config.format")
+
+
+def _check_output_format(value: Any) -> None:
+    """Check the place where the beta of structured outputs had its format."""
+    _check_format(value, "output_format")
+
+
+def _check_format(value: Any, at: str) -> None:
+    kind = a_string(an_object(value, at).get("type"), f"{at}.type")
+    if kind == "json_schema":
+        check_any_schema(an_object(value.get("schema"), f"{at}.schema"), f"{at}.schema")
+
+
+def _check_service_tier(value: Any) -> None:
+    a_string(value, "service_tier")
+
+
+def _check_cache_control(value: Any) -> None:
+    check_cache_control(value, "cache_control")
+
+
+_FORBIDDEN = ("api_base", "api_key", "base_url")
+"""Fields by which clients of other gateways redirect a request, or bring their own key into a log."""
+
+_OPTIONAL: dict[str, Callable[[Any], None]] = {
+    "system": _check_system,
+    "tools": check_tools,
+    "stream": _check_stream,
+    "temperature": _check_temperature,
+    "top_p": _check_top_p,
+    "top_k": _check_top_k,
+    "stop_sequences": _check_stop_sequences,
+    "metadata": _check_metadata,
+    "thinking": _check_thinking,
+    "output_config": _check_output_config,
+    "output_format": _check_output_format,
+    "service_tier": _check_service_tier,
+    "cache_control": _check_cache_control,
+}
+"""Fields that may be absent or null."""
