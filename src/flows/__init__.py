@@ -1,0 +1,1 @@
+"""What a request runs through: each flow reads as its list of steps."""

@@ -1,0 +1,1 @@
+"""The HTTP surface: bytes in, one coordinator call, bytes out."""

@@ -1,0 +1,1 @@
+"""One step each: validate, resolve a model, convert, call, render, count."""

@@ -1,0 +1,55 @@
+# Everything a developer does here. Needs Python 3.11+, pip, venv and make; uses uv where it is found.
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint types layers package check e2e bench lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help:  ## Show these commands
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv from requirements.lock and install Headgate into it
+
+$(STAMP): requirements.lock pyproject.toml
+	@scripts/setup.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+serve: setup  ## Start Headgate on 127.0.0.1:8082, with its Prefect server
+	@exec $(BIN)/headgate serve
+
+test: setup  ## Run the test suite
+	$(BIN)/python -m pytest -m "not e2e"
+
+lint: setup  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## Check types
+	$(BIN)/mypy
+
+layers: setup  ## Check that imports point one way
+	$(BIN)/python -m pytest tests/test_layers.py
+
+package: setup  ## Build the wheel and check what is in it
+	$(BIN)/python scripts/check_wheel.py
+
+coverage: setup  ## Run the test suite and check branch coverage
+	$(BIN)/python -m pytest -m "not e2e" --cov --cov-branch --cov-report=json:.coverage.json
+	$(BIN)/python scripts/check_coverage.py .coverage.json
+
+check: lint types layers package coverage  ## Run all of the checks above
+
+e2e: setup  ## Drive Claude Code and a browser through Headgate
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+bench: setup  ## Measure Headgate against the bare proxy and its peers
+	$(BIN)/python -m benchmarks
+
+lock:  ## Resolve the dependencies again (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --extra dev \
+	  --no-emit-index-url --custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.lock
+
+clean:  ## Remove .venv and what the tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.json dist

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Make the virtual environment and install into it what requirements.lock pins, then Headgate itself.
+# usage: scripts/setup.sh PYTHON VENV
+set -euo pipefail
+python=$1 venv=$2
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "Headgate needs Python 3.11 or newer; $python is $("$python" -V 2>&1). Try: make setup PYTHON=python3.12" >&2
+  exit 1
+}
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+if command -v uv >/dev/null 2>&1; then
+  uv pip sync --quiet --python "$venv/bin/python" --require-hashes requirements.lock
+  uv pip install --quiet --python "$venv/bin/python" --no-deps --editable .
+else
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+  # hatchling is locked like everything else, so the build needs no environment of its own.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+fi

@@ -1,0 +1,183 @@
+"""The gateway: authenticates, picks the flow, runs it, and settles it after the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from flows.count_tokens import count_tokens
+from flows.messages import messages, streaming
+from tasks.exchange import Sending, Streaming, Whole
+from tasks.render import usage_summary
+from wire.check import parse_body
+from wire.errors import GatewayError, InvalidRequest, Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from coordinators.catalog import Catalog
+    from coordinators.keys import ClientKeys
+    from coordinators.runs import FlowRuns, OpenRun
+    from flows.attempts import Patience
+    from tasks.backend import Backend
+    from tasks.count import TokenCounter
+    from tasks.exchange import Exchange
+    from tasks.live_stream import LiveStream
+
+
+class Gateway:
+    """Answers exchanges from one backend. Errors leave it as GatewayErrors, whatever was raised."""
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        counter: TokenCounter,
+        catalog: Catalog,
+        keys: ClientKeys,
+        runs: FlowRuns,
+        patience: Patience,
+        ping_seconds: float,
+        describe: Callable[[], dict[str, Any]],
+        check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
+    ) -> None:
+        self.backend = backend
+        self.catalog = catalog
+        self.ping_seconds = ping_seconds
+        self.description = describe
+        self._counter = counter
+        self._keys = keys
+        self._runs = runs
+        self._patience = patience
+        self._check_health = check_health
+        self._open: set[LiveStream] = set()
+        self._ended = asyncio.Event()
+        self._headers = {"x-headgate-backend": backend.name}
+
+    @property
+    def streams_open(self) -> int:
+        """How many streams are being sent now."""
+        return len(self._open)
+
+    def authenticate(self, headers: Mapping[str, str]) -> str:
+        """Give the tenant; raises AuthenticationFailed."""
+        return self._keys.check(headers)
+
+    async def health(self) -> dict[str, Any]:
+        """Give every part and its state."""
+        return await self._check_health(self)
+
+    async def answer(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a Messages request; raises GatewayError."""
+        self._keys.check(exchange.headers)
+        _peek(exchange)
+        flow = streaming if exchange.stream else messages
+        run = self._runs.open(flow, exchange, self.backend.name)
+        answer: Whole | Streaming = await self._call(run, exchange, self.backend, self._patience)
+        if isinstance(answer, Streaming):
+            return Sending(self._relay(answer.live, exchange, run), self._headers | answer.headers)
+        return self._settle(answer, exchange, run)
+
+    async def count_tokens(self, exchange: Exchange) -> Whole:
+        """Answer a count_tokens request; raises GatewayError."""
+        self._keys.check(exchange.headers)
+        _peek(exchange)
+        run = self._runs.open(count_tokens, exchange, self.backend.name)
+        answer: Whole = await self._call(run, exchange, self.backend, self._counter)
+        return self._settle(answer, exchange, run)
+
+    async def _call(self, run: OpenRun, exchange: Exchange, *args: Any) -> Any:
+        try:
+            return await run.call(exchange, *args)
+        except GatewayError as error:
+            run.fail(error, {"attempts": exchange.attempts})
+            raise
+        except asyncio.CancelledError as error:
+            run.cancel(error, {"attempts": exchange.attempts})
+            raise
+        except Exception as error:
+            run.crash(error)
+            raise GatewayError(f"the gateway failed on this request ({type(error).__name__})") from error
+
+    def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
+        run.complete({**answer.summary, "answer_bytes": len(answer.body), "attempts": exchange.attempts})
+        answer.headers.update(self._headers)
+        return answer
+
+    async def _relay(self, live: LiveStream, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
+        """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""
+        tally = _Tally(exchange, live)
+        relay = run.open_step("relay_stream")
+        self._open.add(live)
+        try:
+            async with aclosing(live.frames()) as frames:  # type: ignore[type-var]
+                async for frame in frames:
+                    tally.size += len(frame)
+                    yield frame
+            relay.close()
+            if live.translator.failed:
+                run.fail(GatewayError("the upstream told of an error in mid-stream"), tally.summary())
+            else:
+                run.complete(tally.summary())
+        except GatewayError as error:
+            told = Overloaded("the gateway is shutting down; send the request again") if live.cut else error
+            relay.fail(told)
+            run.fail(told, tally.summary())
+            yield live.fail(told, exchange.id)
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            relay.fail(error)
+            run.cancel(error, tally.summary())
+            raise
+        except Exception as error:  # noqa: BLE001 - the client is told, the log has the traceback
+            relay.fail(error)
+            run.crash(error)
+            yield live.fail(
+                GatewayError(f"the gateway failed on this stream ({type(error).__name__})"), exchange.id
+            )
+        finally:
+            self._open.discard(live)
+            if not self._open:
+                self._ended.set()
+            await live.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Let open streams end for `seconds`, then cut the rest with an SSE error each."""
+        if self._open:
+            self._ended.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._ended.wait()
+        for live in list(self._open):
+            live.cut = True
+            await live.close()
+
+
+class _Tally:
+    """What a stream's run says of it at its end."""
+
+    def __init__(self, exchange: Exchange, live: LiveStream) -> None:
+        self.size = 0
+        self._exchange = exchange
+        self._live = live
+        self._first_byte = time.time()
+
+    def summary(self) -> dict[str, Any]:
+        translator = self._live.translator
+        return {
+            **usage_summary(translator.usage or {}, translator.cost),
+            "stop_reason": translator.stop_reason,
+            "generation_id": translator.generation_id,
+            "ttft_ms": round((self._first_byte - self._exchange.started) * 1000, 1),
+            "answer_bytes": self.size,
+            "attempts": self._exchange.attempts,
+        }
+
+
+def _peek(exchange: Exchange) -> None:
+    """Parse the body to pick the flow; a broken one is refused by the flow's own first step."""
+    try:
+        exchange.body = parse_body(exchange.raw)
+    except InvalidRequest:
+        exchange.body = None

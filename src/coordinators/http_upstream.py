@@ -1,0 +1,143 @@
+"""The connections to upstreams: one aiohttp session, its time-outs, and its errors as ours."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from tasks.backend import Reply
+from wire.errors import UpstreamFailed, UpstreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+_READ_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, to the first byte of a stream, between its bytes, for a whole answer."""
+
+    connect: float = 10.0
+    first_byte: float = 120.0
+    idle: float = 120.0
+    whole: float = 600.0
+
+
+class HttpUpstream:
+    """Sends POST requests upstream. Open it within the event loop; close it at the end."""
+
+    def __init__(self, timeouts: Timeouts | None = None, *, connections: int = 0) -> None:
+        self.timeouts = timeouts or Timeouts()
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The one session of this process; made at first use, within the running loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.idle
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_READ_SIZE,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, url: str, payload: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send and read the whole answer within `timeouts.whole`."""
+        whole = self.timeouts.whole
+        with _upstream_errors(f"no whole answer within {whole:g} s"):
+            async with (
+                asyncio.timeout(whole),
+                self.session.post(
+                    url, data=payload, headers=headers, allow_redirects=False, timeout=_untimed(self.timeouts)
+                ) as response,
+            ):
+                body = await response.read()
+                return Reply(response.status, _lower(response.headers), body)
+
+    async def open(self, url: str, payload: bytes, headers: Mapping[str, str]) -> HttpStream:
+        """Send and return once the status has come, within `timeouts.first_byte`."""
+        first_byte = self.timeouts.first_byte
+        with _upstream_errors(f"no first byte within {first_byte:g} s"):
+            async with asyncio.timeout(first_byte):
+                response = await self.session.post(url, data=payload, headers=headers, allow_redirects=False)
+        return HttpStream(response, first_byte)
+
+    async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Reply:
+        """Fetch a small document within `seconds`."""
+        with _upstream_errors(f"no answer within {seconds:g} s"):
+            async with (
+                asyncio.timeout(seconds),
+                self.session.get(url, headers=headers, allow_redirects=False) as response,
+            ):
+                return Reply(response.status, _lower(response.headers), await response.read())
+
+
+class HttpStream:
+    """One open answer (`tasks.backend.Upstream`)."""
+
+    def __init__(self, response: aiohttp.ClientResponse, first_byte: float) -> None:
+        self._response = response
+        self._first_byte = first_byte
+        self.status = response.status
+        self.headers = _lower(response.headers)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes. The first bytes must come in time, then `idle` holds."""
+        read = self._response.content.readany
+        with _upstream_errors("the stream fell silent"):
+            async with asyncio.timeout(self._first_byte):
+                chunk = await read()
+            while chunk:
+                yield chunk
+                chunk = await read()
+
+    async def read(self) -> bytes:
+        """Give the whole body."""
+        with _upstream_errors("the answer fell silent"):
+            return await self._response.read()
+
+    async def close(self) -> None:
+        """Give the connection back if the answer was read to its end, else close it."""
+        self._response.close()
+
+
+@contextmanager
+def _upstream_errors(silence: str) -> Iterator[None]:
+    """Tell aiohttp's errors as ours; all of them may pass on another try."""
+    try:
+        yield
+    except TimeoutError as error:
+        # aiohttp's own time-outs are TimeoutErrors too; which one it was is told by its class.
+        what = "no connection in time" if isinstance(error, aiohttp.ConnectionTimeoutError) else silence
+        raise UpstreamTimeout(f"upstream: {what}", retryable=True) from error
+    except aiohttp.ClientConnectorError as error:
+        raise UpstreamFailed(
+            f"upstream: cannot connect to {error.host}:{error.port}", retryable=True
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamFailed(
+            f"upstream: the connection broke ({type(error).__name__})", retryable=True
+        ) from error
+
+
+def _untimed(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    # A whole answer may be silent for as long as it is allowed to take.
+    return aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=None)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,207 @@
+"""Assembly: the parts of one web process, and the application around them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from coordinators.catalog import Catalog
+from coordinators.counter import Counter
+from coordinators.gateway import Gateway
+from coordinators.http_upstream import HttpUpstream, Timeouts
+from coordinators.keys import ClientKeys
+from coordinators.openrouter import OpenRouter
+from coordinators.runs import FlowRuns
+from express.recorder import SocketSink, recorder_stats
+from flows.attempts import Patience
+from headgate import __version__
+from headgate.settings import BackendName, is_loopback
+from routers import messages, models, status
+from routers.answering import error_response
+from routers.reading import request_id
+from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from headgate.instance import Instance
+    from headgate.settings import Settings
+
+
+class Parts:
+    """Everything a web process owns; made within its event loop, closed at its end."""
+
+    def __init__(self, settings: Settings, instance: Instance) -> None:
+        self.http = HttpUpstream(
+            Timeouts(
+                connect=settings.connect_timeout,
+                first_byte=settings.first_byte_timeout,
+                idle=settings.idle_timeout,
+                whole=settings.answer_timeout,
+            )
+        )
+        self.counter = Counter(instance.counter_socket)
+        self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
+        backend = _openrouter(settings, instance, self.http)
+        runs: Any = instance.runs
+        self.gateway = Gateway(
+            backend=backend,
+            counter=self.counter,
+            catalog=Catalog(backend, settings.aliases),
+            keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
+            runs=FlowRuns(runs, self.sink),
+            patience=Patience(retries=settings.retries),
+            ping_seconds=settings.ping_seconds,
+            describe=lambda: _description(settings, instance),
+            check_health=_health_check(instance, backend),
+        )
+
+    async def close(self) -> None:
+        """Flush the runs and close every connection."""
+        if self.sink is not None:
+            await self.sink.close()
+        await self.counter.close()
+        await self.http.close()
+
+
+def _openrouter(settings: Settings, instance: Instance, http: HttpUpstream) -> OpenRouter:
+    if instance.backend == BackendName.DEMO:
+        return OpenRouter(
+            http, base_url=str(instance.demo_url), api_key="demo", aliases=settings.aliases,
+            wire=settings.openrouter_wire, name="demo",
+        )  # fmt: skip
+    key = settings.openrouter_api_key
+    return OpenRouter(
+        http,
+        base_url=settings.openrouter_base_url,
+        api_key=key.get_secret_value() if key is not None else "",
+        aliases=settings.aliases,
+        wire=settings.openrouter_wire,
+    )
+
+
+def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
+    # Behind a public address the page says less: where Prefect is belongs to its owner.
+    local = is_loopback(settings.host)
+    return {
+        "name": "headgate",
+        "version": __version__,
+        "backend": instance.backend.lower(),
+        "links": {
+            "messages": "/v1/messages",
+            "models": "/v1/models",
+            "health": "/health",
+            "health_detailed": "/health/detailed",
+            "prefect_ui": instance.prefect_ui_url if local else None,
+        },
+    }
+
+
+def _health_check(instance: Instance, backend: OpenRouter) -> Callable[[Gateway], Awaitable[dict[str, Any]]]:
+    async def check(gateway: Gateway) -> dict[str, Any]:
+        processes = instance.child_states()
+        recorder: dict[str, Any] = {"state": "off"}
+        if instance.runs == "express":
+            try:
+                recorder = {"state": "ok", **await recorder_stats(instance.recorder_socket)}
+            except (OSError, TimeoutError, ValueError):
+                recorder = {"state": "unreachable"}
+        healthy = all(child.get("state") == "running" for child in processes.values())
+        return {
+            "status": "ok" if healthy else "degraded",
+            "version": __version__,
+            "instance": instance.id,
+            "backend": {"name": backend.name, "base_url": backend.base_url, "chosen_because": instance.why},
+            "runs": instance.runs,
+            "prefect": {"api_url": instance.prefect_api_url, "ui_url": instance.prefect_ui_url},
+            "recorder": recorder,
+            "streams_open": gateway.streams_open,
+            "processes": processes,
+        }
+
+    return check
+
+
+def create_app(settings: Settings, instance: Instance) -> FastAPI:
+    """Give the application of one web process."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts = Parts(settings, instance)
+        app.state.gateway = parts.gateway
+        try:
+            yield
+        finally:
+            await parts.close()
+
+    app = FastAPI(
+        title="Headgate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.include_router(messages.router)
+    app.include_router(models.router)
+    app.include_router(status.router)
+    # A base URL given with /v1 makes /v1/v1/…: answer it alike.
+    app.include_router(messages.router, prefix="/v1", include_in_schema=False)
+    app.include_router(models.router, prefix="/v1", include_in_schema=False)
+    app.add_exception_handler(GatewayError, _tell_error)
+    app.add_exception_handler(HTTPException, _tell_http_error)
+    app.add_exception_handler(RequestValidationError, _tell_bad_query)
+    app.add_middleware(RequestIds)
+    return app
+
+
+class RequestIds:
+    """Gives every answer its `request-id` header, the one that its error body names."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        name = request_id(scope)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"request-id", name.encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+def _tell_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
+    return error_response(error, request_id(request.scope))
+
+
+def _tell_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    path = request.url.path[:200]
+    told: GatewayError
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        told = MethodNotAllowed(f"{request.method} is not a method of {path}")
+    elif error.status_code == HTTPStatus.NOT_FOUND:
+        told = NotFound(f"there is no {path} here")
+    else:
+        told = InvalidRequest(str(error.detail), status_sent=error.status_code)
+    response = error_response(told, request_id(request.scope))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _tell_bad_query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    lines = [f"{item['loc'][-1]}: {item['msg']}" for item in error.errors()]
+    return error_response(InvalidRequest("; ".join(lines)), request_id(request.scope))

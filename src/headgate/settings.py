@@ -1,0 +1,130 @@
+"""Settings, from the environment and `.env`. Only coordinators and the program read them."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_PORT = 8082
+
+
+class SettingsError(Exception):
+    """A setting is missing, wrong, or contradicts another; the message names the variable."""
+
+
+class BackendName(StrEnum):
+    """Where answers come from. `DEMO` is found, never set: it means that no key is there."""
+
+    OPENROUTER = "OPENROUTER"
+    DEMO = "DEMO"
+
+
+def _data_home() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "headgate"
+
+
+class Settings(BaseSettings):
+    """Every setting of the gateway; the field's alias is the variable's name."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    backend: str | None = Field(None, alias="PROXY_BACKEND")
+
+    openrouter_api_key: SecretStr | None = Field(None, alias="OPENROUTER_API_KEY")
+    openrouter_base_url: str = Field("https://openrouter.ai/api/v1", alias="OPENROUTER_BASE_URL")
+    openrouter_wire: Literal["auto", "messages", "chat"] = Field("auto", alias="OPENROUTER_WIRE")
+
+    host: str = Field("127.0.0.1", alias="HEADGATE_HOST")
+    port: int = Field(DEFAULT_PORT, alias="HEADGATE_PORT", ge=0, le=65535)
+    workers: int = Field(1, alias="HEADGATE_WORKERS", ge=1, le=64)
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), alias="HEADGATE_API_KEYS")
+    data_dir: Path = Field(default_factory=_data_home, alias="HEADGATE_DATA_DIR")
+    log_dir: Path = Field(Path("debug_logs"), alias="HEADGATE_LOG_DIR")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HEADGATE_LOG_LEVEL")
+
+    big_model: str = Field("anthropic/claude-sonnet-4", alias="HEADGATE_BIG_MODEL")
+    small_model: str = Field("anthropic/claude-3.7-sonnet", alias="HEADGATE_SMALL_MODEL")
+    models: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_MODELS")
+
+    runs: Literal["express", "prefect", "off"] = Field("express", alias="HEADGATE_RUNS")
+    prefect_api_url: str | None = Field(None, alias="PREFECT_API_URL")
+    prefect_port: int | None = Field(None, alias="PREFECT_SERVER_API_PORT", ge=1, le=65535)
+
+    retries: int = Field(2, alias="HEADGATE_RETRIES", ge=0, le=10)
+    connect_timeout: float = Field(10.0, alias="HEADGATE_CONNECT_TIMEOUT", gt=0)
+    first_byte_timeout: float = Field(120.0, alias="HEADGATE_FIRST_BYTE_TIMEOUT", gt=0)
+    idle_timeout: float = Field(120.0, alias="HEADGATE_IDLE_TIMEOUT", gt=0)
+    answer_timeout: float = Field(600.0, alias="HEADGATE_ANSWER_TIMEOUT", gt=0)
+    ping_seconds: float = Field(15.0, alias="HEADGATE_PING_SECONDS", gt=0)
+    grace_seconds: float = Field(10.0, alias="HEADGATE_GRACE_SECONDS", ge=0)
+
+    @field_validator("backend")
+    @classmethod
+    def _upper(cls, value: str | None) -> str | None:
+        return value.strip().upper() or None if value is not None else None
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(key.strip() for key in value.split(",") if key.strip())
+        return value
+
+    @field_validator("openrouter_api_key", "prefect_api_url", "prefect_port", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Model names of our own and the table of overrides."""
+        return {"big": self.big_model, "small": self.small_model} | self.models
+
+    def choose_backend(self) -> tuple[BackendName, str]:
+        """Say which backend answers, and why in a sentence; raises SettingsError."""
+        if self.backend is None:
+            if self.openrouter_api_key is not None:
+                return BackendName.OPENROUTER, "OPENROUTER_API_KEY is set"
+            return BackendName.DEMO, "no backend is configured and no key was found"
+        if self.backend != BackendName.OPENROUTER:
+            raise SettingsError(f"PROXY_BACKEND={self.backend} is not known; it can be OPENROUTER")
+        if self.openrouter_api_key is None:
+            raise SettingsError("PROXY_BACKEND=OPENROUTER needs OPENROUTER_API_KEY, which is not set")
+        return BackendName.OPENROUTER, "PROXY_BACKEND says so"
+
+    def check_binding(self, host: str) -> None:
+        """Refuse to listen beyond loopback without client keys; raises SettingsError."""
+        if not self.api_keys and not is_loopback(host):
+            raise SettingsError(
+                f"listening on {host} lets others in: set HEADGATE_API_KEYS (comma-separated), "
+                "or listen on 127.0.0.1"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address given to `--host` is reachable from this machine only."""
+    return host in {"localhost", "::1", "[::1]"} or host.startswith("127.")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` (the command line's) come first. Raises SettingsError."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [f"{_variable(item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise SettingsError("; ".join(lines)) from None
+
+
+def _variable(loc: tuple[int | str, ...]) -> str:
+    name = str(loc[0]) if loc else "settings"
+    field = Settings.model_fields.get(name)
+    return field.alias if field is not None and field.alias else name

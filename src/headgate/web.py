@@ -1,0 +1,120 @@
+"""One web process: `python -m headgate.web FD`, started by the supervisor with a listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from headgate.app import create_app
+from headgate.instance import Instance
+from headgate.logs import configure_logs
+from headgate.settings import load_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_HEADER_SECONDS = 30.0
+
+
+class HeaderDeadline(HttpToolsProtocol):
+    """Uvicorn's protocol, with what it lacks: request headers must arrive within 30 s."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the deadline of the first request."""
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def on_message_begin(self) -> None:
+        """Start the deadline of each request."""
+        super().on_message_begin()
+        self._start_deadline()
+
+    def on_headers_complete(self) -> None:
+        """Headers are here: no deadline any more."""
+        self._stop_deadline()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline with the connection."""
+        self._stop_deadline()
+        super().connection_lost(exc)
+
+    def _start_deadline(self) -> None:
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that, told to stop, cuts the streams still open after the grace time, with an error."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, grace: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._grace = grace
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listening sockets, end or cut what is open, then close the rest."""
+        cutting = asyncio.create_task(self._app.state.gateway.drain(self._grace))
+        try:
+            await super().shutdown(sockets)
+        finally:
+            await cutting
+
+
+async def serve(fd: int) -> None:
+    """Serve on the listening socket until told to stop."""
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    app = create_app(settings, Instance.from_environment())
+    config = uvicorn.Config(
+        app,
+        http=HeaderDeadline,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.grace_seconds) + 2),
+        backlog=2048,
+    )
+    server = DrainingServer(config, app, settings.grace_seconds)
+    listening = socket.socket(fileno=fd)
+    listening.setblocking(False)
+    # What is alive now stays alive: collecting garbage need not look at it again.
+    gc.collect()
+    gc.freeze()
+    await server.serve(sockets=[listening])
+
+
+def stop_with_parent() -> None:
+    """Stop when standard input ends: the supervisor holds its other end."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    stop_with_parent()
+    uvloop.run(serve(int(sys.argv[1])))

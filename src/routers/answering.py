@@ -1,0 +1,154 @@
+"""Send answers: JSON, SSE with pings, errors; and notice at once when the client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from routers.reading import read_exchange, request_id
+from tasks.exchange import Sending, Whole
+from wire.errors import GatewayError, error_body
+from wire.sse import PING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
+    from tasks.exchange import Exchange
+
+_JSON = (b"content-type", b"application/json")
+_SSE = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Json(Response):
+    """A JSON answer with its request id."""
+
+    def __init__(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(orjson.dumps(content), status, headers, "application/json")
+
+
+def error_response(error: GatewayError, request_id: str) -> Response:
+    """Render an error; an upstream's own body goes out unmodified, under our request id."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(math.ceil(error.retry_after))
+    body = error.verbatim or orjson.dumps(error_body(error, request_id))
+    return Response(body, error.status_sent, headers, "application/json")
+
+
+class Answering(Response):
+    """Reads one request, has it answered, and sends the answer, streamed or whole.
+
+    A client that leaves, before or after the first byte, cancels the answering at once.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        answer: Callable[[Exchange], Awaitable[Whole | Sending]],
+        *,
+        ping_seconds: float,
+    ) -> None:
+        self._request = request
+        self._answer = answer
+        self._ping_seconds = ping_seconds
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        try:
+            exchange = await read_exchange(self._request)
+        except GatewayError as error:
+            await error_response(error, request_id(scope))(scope, receive, send)
+            return
+        working = asyncio.current_task()
+        assert working is not None  # noqa: S101 - an ASGI application always runs in a task
+        watcher = asyncio.create_task(_cancel_when_gone(receive, working))
+        try:
+            await self._send_answer(exchange, scope, receive, send)
+        except asyncio.CancelledError:
+            # The watcher's cancellation ends here: nobody is left to answer. The server's own does not.
+            if not watcher.done():
+                raise
+            working.uncancel()
+        finally:
+            watcher.cancel()
+
+    async def _send_answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._answer(exchange)
+        except GatewayError as error:
+            await error_response(error, exchange.id)(scope, receive, send)
+            return
+        extra = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+        if isinstance(answer, Whole):
+            length = (b"content-length", str(len(answer.body)).encode())
+            await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length, *extra]})
+            await send({"type": "http.response.body", "body": answer.body})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": _SSE + extra})
+            await _send_frames(answer, send, self._ping_seconds)
+
+
+async def _send_frames(answer: Sending, send: Send, ping_seconds: float) -> None:
+    pinger = _Pinger(send, ping_seconds)
+    async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+        try:
+            async for frame in frames:
+                pinger.sent()
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        finally:
+            pinger.stop()
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _Pinger:
+    """Sends a `ping` event when `seconds` pass without a frame. One timer, no task: streams are many."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(seconds, self._tick)
+        self._sending: asyncio.Task[None] | None = None
+
+    def sent(self) -> None:
+        self._last = self._loop.time()
+
+    def _tick(self) -> None:
+        silent = self._loop.time() - self._last
+        if silent >= self._seconds:
+            self._sending = self._loop.create_task(self._ping())
+            self.sent()
+            silent = 0.0
+        self._timer = self._loop.call_later(self._seconds - silent, self._tick)
+
+    async def _ping(self) -> None:
+        message: Message = {"type": "http.response.body", "body": PING, "more_body": True}
+        with suppress(OSError):
+            await self._send(message)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+
+
+async def _cancel_when_gone(receive: Receive, working: asyncio.Task[Any]) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            working.cancel()
+            return

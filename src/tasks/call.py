@@ -1,0 +1,69 @@
+"""Reach the backend: send and read a whole answer, or open a stream up to its first event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from express import step
+from tasks.live_stream import LiveStream
+from wire.chat_bytes import ChatBytes
+from wire.errors import UpstreamFailed
+from wire.messages_bytes import MessagesBytes
+from wire.upstream_errors import from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tasks.backend import Backend, Outgoing, Reply, Upstream
+    from tasks.live_stream import Translator
+    from wire.errors import GatewayError
+
+
+@step
+async def call_backend(outgoing: Outgoing, backend: Backend) -> Reply:
+    """Send the request and read the whole answer; raises what the upstream's status means."""
+    reply = await backend.send(outgoing)
+    if reply.status != 200:
+        raise _refusal(reply.status, reply.body, reply.headers, outgoing, backend)
+    return reply
+
+
+@step
+async def open_stream(outgoing: Outgoing, backend: Backend) -> LiveStream:
+    """Send the request and wait for the first event of the answer.
+
+    A failure up to then is raised, so that it can still be retried and told as an HTTP status.
+    """
+    upstream = await backend.open_stream(outgoing)
+    try:
+        return await _await_first_event(upstream, outgoing, backend)
+    except BaseException:
+        await upstream.close()
+        raise
+
+
+async def _await_first_event(upstream: Upstream, outgoing: Outgoing, backend: Backend) -> LiveStream:
+    kind = upstream.headers.get("content-type", "")
+    if upstream.status != 200 or "text/event-stream" not in kind:
+        # Some backends answer an error as JSON with status 200.
+        raise _refusal(upstream.status, await upstream.read(), upstream.headers, outgoing, backend)
+    translator = _translator(outgoing)
+    chunks = upstream.chunks()
+    async for chunk in chunks:
+        first = translator.feed(chunk)
+        if translator.started:
+            return LiveStream(upstream, chunks, translator, first)
+    translator.finish()  # raises: a stream that ends before its first event is no answer
+    raise UpstreamFailed("the upstream's stream ended before its first event", retryable=True)
+
+
+def _translator(outgoing: Outgoing) -> Translator:
+    if outgoing.wire == "messages":
+        return MessagesBytes(outgoing.context.model)
+    return ChatBytes(outgoing.context)
+
+
+def _refusal(
+    status: int, body: bytes, headers: Mapping[str, str], outgoing: Outgoing, backend: Backend
+) -> GatewayError:
+    return from_status(status, body, headers, wire=outgoing.wire, whose_key=backend.key_name)

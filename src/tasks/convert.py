@@ -1,0 +1,68 @@
+"""Put the request into the backend's format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from express import step
+from tasks.backend import Outgoing
+from wire.answer import AnswerContext
+from wire.chat_request import to_chat
+from wire.check import encode_body
+from wire.messages import new_id
+from wire.names import ToolNames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tasks.backend import Target
+    from tasks.exchange import Exchange
+    from wire.messages import Json
+
+_BYTES_PER_TOKEN = 4
+
+
+def estimate_tokens(size: int) -> int:
+    """Guess input tokens from a body's bytes: for `message_start`, until the upstream's true usage."""
+    return max(1, size // _BYTES_PER_TOKEN)
+
+
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Pick the client's `anthropic-*` headers: an open list, so that new betas pass."""
+    picked = {
+        name: value
+        for name, value in headers.items()
+        if name.startswith("anthropic-") and name != "anthropic-dangerous-direct-browser-access"
+    }
+    picked.setdefault("anthropic-version", "2023-06-01")
+    return picked
+
+
+@step
+def convert_request(body: Json, target: Target, exchange: Exchange) -> Outgoing:
+    """Write the request on the target's wire; raises UnsupportedContent with the path.
+
+    On the messages wire the body goes out as it came, but for the model's name.
+    """
+    if target.wire == "messages":
+        names = ToolNames.of(())
+        payload = encode_body({**body, "model": target.model})
+        headers = forwarded_headers(exchange.headers)
+    else:
+        chat, names = to_chat(body, model=target.model)
+        payload = encode_body(chat)
+        headers = {}
+    context = AnswerContext(
+        message_id=new_id("msg"),
+        model=target.asked,
+        upstream_model=target.model,
+        input_estimate=estimate_tokens(len(exchange.raw)),
+        tool_names=names,
+        stop_sequences=tuple(body.get("stop_sequences") or ()),
+        web_search=_asks_web_search(body),
+    )
+    return Outgoing(target.wire, payload, headers, exchange.stream, context)
+
+
+def _asks_web_search(body: Json) -> bool:
+    return any(str(tool.get("type", "")).startswith("web_search_") for tool in body.get("tools") or ())

@@ -1,0 +1,74 @@
+"""What enters the gateway and what leaves it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from tasks.live_stream import LiveStream
+    from wire.messages import Json
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One client request, read whole; `headers` have lower-case names.
+
+    `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
+    refuses it. `attempts` counts the calls upstream.
+    """
+
+    id: str
+    headers: Mapping[str, str]
+    raw: bytes
+    body: Json | None = None
+    started: float = field(default_factory=time.time)
+    attempts: int = 0
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client asked for a stream."""
+        return self.body is not None and self.body.get("stream") is True
+
+    @property
+    def model(self) -> str:
+        """The model's name as the client gave it; empty if it gave none."""
+        name = self.body.get("model") if self.body is not None else None
+        return name if isinstance(name, str) else ""
+
+    @property
+    def session(self) -> str | None:
+        """The client's own session id, where Claude Code sends one."""
+        return self.headers.get("x-claude-code-session-id")
+
+    def __prefect_summary__(self) -> dict[str, str | int | bool]:
+        """Give what a flow run may show as its parameter: sizes and ids, never content."""
+        return {"request_id": self.id, "body_bytes": len(self.raw)}
+
+
+@dataclass(slots=True)
+class Whole:
+    """A finished answer: a JSON body, and what the run's summary wants to know."""
+
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, str | int | float | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Streaming:
+    """An answer whose first event has come, and whose rest is still to be read."""
+
+    live: LiveStream
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Sending:
+    """A streaming answer on its way to the client: bytes to send, whole SSE frames each."""
+
+    frames: AsyncIterator[bytes]
+    headers: dict[str, str] = field(default_factory=dict)

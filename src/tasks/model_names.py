@@ -1,0 +1,44 @@
+"""Rules from the model names that clients use to the names that backends use."""
+
+from __future__ import annotations
+
+import re
+
+_CONTEXT_SUFFIX = re.compile(r"\[\d+[km]\]$")
+_RELEASE_SUFFIX = re.compile(r"(?:[-@]\d{8}|-latest)?(?:-v\d+(?::\d+)?)?$")
+_VERSION = re.compile(r"-(\d{1,2})-(\d{1,2})(?=-|$)")
+_CLAUDE = re.compile(r"^(?:[a-z]{2,6}\.)?(?:anthropic\.)?(claude-[a-z0-9.\-]+)$")
+
+
+def strip_context_suffix(name: str) -> str:
+    """Drop Claude Code's own notation for a larger context window (`claude-sonnet-4-5[1m]`)."""
+    return _CONTEXT_SUFFIX.sub("", name)
+
+
+def claude_base_name(name: str) -> str | None:
+    """Reduce any form of a Claude name to family and version, the version with a dot.
+
+    `claude-3-7-sonnet-20250219` gives `claude-3.7-sonnet`, `claude-opus-4-6` gives
+    `claude-opus-4.6`; Bedrock's and Vertex's forms are understood. None if it is no Claude name.
+    """
+    match = _CLAUDE.match(name.lower())
+    if match is None:
+        return None
+    return _VERSION.sub(r"-\1.\2", _RELEASE_SUFFIX.sub("", match[1]))
+
+
+def openrouter_name(name: str) -> str | None:
+    """Give OpenRouter's name for a client's model name, or None if no rule knows it.
+
+    A name with a slash is OpenRouter's already, but for a Claude name in another form behind
+    `anthropic/` (`anthropic/claude-sonnet-4-5` gives `anthropic/claude-sonnet-4.5`).
+    """
+    name = strip_context_suffix(name.strip())
+    vendor, slash, rest = name.partition("/")
+    if slash:
+        if not vendor or not rest:
+            return None
+        base = claude_base_name(rest) if vendor == "anthropic" else None
+        return f"anthropic/{base}" if base else name
+    base = claude_base_name(name)
+    return f"anthropic/{base}" if base else None
