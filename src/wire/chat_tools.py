@@ -1,0 +1,127 @@
+"""Tools on a chat wire: definitions, the choice among them, and which of them are there at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wire.chat_parts import json_text, marked
+from wire.check_tools import is_custom
+from wire.errors import UnsupportedContent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wire.messages import Json
+    from wire.names import ToolNames
+
+
+def chat_tools(tools: list[Json], loaded: set[str], names: ToolNames) -> list[Json]:
+    """Render the client's own tools as chat functions.
+
+    A tool with `defer_loading` goes only if it is in `loaded`: a chat backend has no tool search that would
+    load it. `eager_input_streaming` needs nothing: a chat streams arguments as they come.
+    """
+    return [
+        _function(tool, names)
+        for tool in tools
+        if is_custom(tool) and (not tool.get("defer_loading") or tool["name"] in loaded)
+    ]
+
+
+def web_plugin(tools: list[Json]) -> Json | None:
+    """Render Anthropic's web search as OpenRouter's `web` plugin; refuse every other Anthropic-defined tool.
+
+    Those run on Anthropic's servers, or (bash, editor, computer, memory) have schemas only its models know.
+    """
+    plugin: Json | None = None
+    for place, tool in enumerate(tools):
+        if is_custom(tool):
+            continue
+        if not tool["type"].startswith("web_search_"):
+            raise UnsupportedContent(
+                f"tools.{place}: {tool['type'][:60]!r} is Anthropic's own tool and has no form on a chat wire"
+            )
+        plugin = {"id": "web"}
+        for field, chat_field in _WEB_FIELDS:
+            if tool.get(field):
+                plugin[chat_field] = tool[field]
+    return plugin
+
+
+def chat_tool_choice(choice: Json, functions: list[Json], names: ToolNames) -> Any:
+    """Render `tool_choice`; None when what it names is a plugin, which runs anyway."""
+    match choice["type"]:
+        case "any":
+            return "required"
+        case "tool":
+            name = names.short(choice["name"])
+            known = any(function["function"]["name"] == name for function in functions)
+            return {"type": "function", "function": {"name": name}} if known else None
+        case plain:
+            return plain
+
+
+def names_used(body: Json) -> Iterator[str]:
+    """Give every tool name in the request, that of calls made earlier too."""
+    for tool in body.get("tools") or []:
+        if is_custom(tool):
+            yield tool["name"]
+    for message in body["messages"]:
+        if message["role"] == "assistant" and isinstance(message["content"], list):
+            for block in message["content"]:
+                if block["type"] == "tool_use":
+                    yield block["name"]
+
+
+def names_loaded(body: Json) -> set[str]:
+    """Give the names of deferred tools that the conversation has loaded, or that `tool_choice` forces."""
+    loaded = {(body.get("tool_choice") or {}).get("name", "")}
+    for message in body["messages"]:
+        if isinstance(message.get("content"), list):
+            for block in message["content"]:
+                loaded.update(_references(block))
+    return loaded
+
+
+def _references(block: Json) -> Iterator[str]:
+    """Give the names in a block's tool references: of a client's tool search, or of Anthropic's."""
+    content = block.get("content")
+    match block["type"]:
+        case "tool_result" if isinstance(content, list):
+            yield from (part["tool_name"] for part in content if part["type"] == "tool_reference")
+        case "tool_search_tool_result" if isinstance(content, dict):
+            found = content.get("tool_references")
+            for one in found if isinstance(found, list) else ():
+                if isinstance(one, dict) and isinstance(one.get("tool_name"), str):
+                    yield one["tool_name"]
+        case "tool_addition" if isinstance(block["tool"].get("name"), str):
+            yield block["tool"]["name"]
+
+
+def _function(tool: Json, names: ToolNames) -> Json:
+    """Render one tool as a chat function."""
+    function: Json = {"name": names.short(tool["name"])}
+    description = tool.get("description") or ""
+    if tool.get("input_examples"):
+        description += f"\n\nExamples of input: {json_text(tool['input_examples'], 'tools')}"
+    if description:
+        function["description"] = description
+    function["parameters"] = _parameters(tool["input_schema"])
+    if tool.get("strict"):
+        function["strict"] = True
+    return marked({"type": "function", "function": function}, tool)
+
+
+def _parameters(schema: Json) -> Json:
+    """Give the schema as chat backends take it: an object that says so, without Anthropic's nulls."""
+    if "type" in schema and None not in schema.values():
+        return schema
+    return {"type": "object"} | {key: value for key, value in schema.items() if value is not None}
+
+
+_WEB_FIELDS = (
+    ("max_uses", "max_uses"),
+    ("allowed_domains", "include_domains"),
+    ("blocked_domains", "exclude_domains"),
+    ("user_location", "user_location"),
+)

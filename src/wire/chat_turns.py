@@ -1,0 +1,290 @@
+"""Anthropic's turns as chat messages.
+
+In Anthropic's form a user's turn holds tool results beside anything else, in any order. On a chat wire each
+call is answered by a message of its own, and those follow the calls directly, in the order of the calls. So
+an assistant's turn is kept open until the next one begins, and then written out in that order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wire.chat_parts import (
+    NO_CONTENT,
+    NO_OUTPUT,
+    json_text,
+    marked,
+    readable,
+    result_text,
+    text_part,
+    user_parts,
+)
+from wire.chat_reasoning import restored
+from wire.errors import InvalidRequest, UnsupportedContent
+
+if TYPE_CHECKING:
+    from wire.messages import Json
+    from wire.names import ToolNames
+
+NO_RESULT = "[no result: this conversation holds none for the call, which may never have been run]"
+FAILED = "[the tool reported an error]"
+_BILLING = "x-anthropic-billing-header:"
+
+
+def chat_messages(body: Json, names: ToolNames, model: str) -> list[Json]:
+    """Render the system prompt and all messages of `body` for the chat backend's `model`."""
+    conversation = Conversation(names, model)
+    conversation.add_system(body.get("system") or [], "system")
+    messages = body["messages"]
+    last_user = max((n for n, one in enumerate(messages) if one["role"] == "user"), default=-1)
+    for place, message in enumerate(messages):
+        content = message.get("content") or []
+        at = f"messages.{place}.content"
+        match message["role"]:
+            case "user":
+                conversation.add_user(content, at)
+            case "assistant":
+                conversation.add_assistant(content, at)
+            case _ if message.get("clear_at") != "next_user_message" or place > last_user:
+                conversation.add_system(content, at)
+    return conversation.finish()
+
+
+class Conversation:
+    """Takes turns in their order and gives chat messages. Ids that are empty or used twice are replaced."""
+
+    __slots__ = ("_ids", "_messages", "_model", "_names", "_turn")
+
+    def __init__(self, names: ToolNames, model: str) -> None:
+        self._names = names
+        self._model = model
+        self._messages: list[Json] = []
+        self._ids: set[str] = set()
+        self._turn = Turn()
+
+    def add_system(self, content: str | list[Json], at: str) -> None:
+        """Add the system prompt, or a system message; it never comes between a call and its result."""
+        blocks = _blocks(content)
+        parts = []
+        for place, block in enumerate(blocks):
+            if block["type"] != "text":
+                if block["type"] == "tool_removal":
+                    raise UnsupportedContent(
+                        f"{at}.{place}: tools cannot be removed on a chat backend's wire"
+                    )
+                continue  # a tool_addition, which names_loaded has seen
+            text = _without_billing(block["text"])
+            if text:
+                parts.append(text_part(text, block))
+        if parts:
+            self._turn.after.append({"role": "system", "content": parts})
+
+    def add_user(self, content: str | list[Json], at: str) -> None:
+        """Add a user's message, its tool results to their calls, the rest behind them."""
+        parts: list[Json] = []
+        answers = False
+        for place, block in enumerate(_blocks(content)):
+            if block["type"] == "tool_result":
+                self._turn.answer(block, f"{at}.{place}")
+                answers = True
+            else:
+                parts += user_parts(block, f"{at}.{place}")
+        if not parts and not answers:
+            parts.append({"type": "text", "text": NO_CONTENT})
+        self._turn.add_user(parts)
+
+    def add_assistant(self, content: str | list[Json], at: str) -> None:
+        """Add an assistant's message, to the open turn if that is still the assistant's."""
+        if self._turn.answered or (self._turn.after and not self._turn.calls):
+            self._close()
+        turn = self._turn
+        turn.begin()
+        for place, block in enumerate(_blocks(content)):
+            match block["type"]:
+                case "text":
+                    turn.add_text(block["text"], block)
+                case "tool_use":
+                    self._call(block, f"{at}.{place}")
+                case "thinking" | "redacted_thinking":
+                    turn.details += restored(block, self._model)
+                case "image" | "document" | "container_upload" as kind:
+                    raise UnsupportedContent(f"{at}.{place}: {kind} blocks of an assistant have no chat form")
+                case _:
+                    turn.begin()
+                    turn.add_text(readable(block), block)
+                    turn.begin()
+
+    def finish(self) -> list[Json]:
+        """Write out what is open; an assistant's last message without anything in it is no prefill."""
+        turn = self._turn
+        if turn.spoken and not (turn.parts or turn.calls or turn.details or turn.after):
+            turn.spoken = False
+        self._close()
+        return self._messages
+
+    def _call(self, block: Json, at: str) -> None:
+        identity = block["id"]
+        if not identity or identity in self._ids:
+            identity = self._new_id()
+        self._ids.add(identity)
+        function = {"name": self._names.short(block["name"]), "arguments": json_text(block["input"], at)}
+        self._turn.add_call(block["id"], {"id": identity, "type": "function", "function": function})
+
+    def _new_id(self) -> str:
+        """Make an id that depends on nothing but the calls before it, so that it is the same next turn."""
+        number = len(self._ids)
+        while f"call_{number}" in self._ids:
+            number += 1
+        return f"call_{number}"
+
+    def _close(self) -> None:
+        self._messages += self._turn.messages()
+        self._turn = Turn()
+
+
+class Turn:
+    """What an assistant said, its calls and their results, and all that came after it.
+
+    The first turn of a conversation has no assistant: it is what comes before one speaks.
+    """
+
+    __slots__ = ("_gap", "_open", "_results", "after", "answered", "calls", "details", "parts", "spoken")
+
+    def __init__(self) -> None:
+        self.spoken = False
+        self.answered = False
+        self.parts: list[Json] = []
+        self.details: list[Json] = []
+        self.calls: list[Json] = []
+        self.after: list[Json] = []
+        self._open: dict[str, list[int]] = {}
+        self._results: dict[int, Result] = {}
+        self._gap = False
+
+    def begin(self) -> None:
+        """Begin another message, or another piece, of the assistant's: its text stands apart."""
+        self.spoken = True
+        self._gap = True
+
+    def add_text(self, text: str, block: Json) -> None:
+        """Add text to what the assistant said; adjacent blocks are one text, cut for citations only."""
+        if not text:
+            return
+        if self._gap and self.parts:
+            text = f"\n\n{text}"
+        self._gap = False
+        self.parts.append(text_part(text, block))
+
+    def add_call(self, original_id: str, call: Json) -> None:
+        """Add a call, waiting for a result under the id that the client knows."""
+        self._open.setdefault(original_id, []).append(len(self.calls))
+        self.calls.append(call)
+        self._gap = True
+
+    def answer(self, block: Json, at: str) -> None:
+        """Add a tool_result to its call; ids used twice are answered in order."""
+        waiting = self._open.get(block["tool_use_id"])
+        if waiting is None:
+            raise InvalidRequest(f"{at}.tool_use_id: no tool_use of the assistant turn before it has this id")
+        unanswered = [index for index in waiting if index not in self._results]
+        index = unanswered[0] if unanswered else waiting[-1]
+        self._results.setdefault(index, Result()).add(block, at)
+
+    def add_user(self, parts: list[Json]) -> None:
+        """Add what a user said, to the user's message before it if there is one."""
+        self.answered = True
+        if not parts:
+            return
+        if self.after and self.after[-1]["role"] == "user":
+            self.after[-1]["content"] += parts
+        else:
+            self.after.append({"role": "user", "content": parts})
+
+    def messages(self) -> list[Json]:
+        """Write the turn out: the assistant's message, a tool message for each call, all that came after."""
+        messages = []
+        if self.spoken:
+            messages.append(self._assistant())
+        shown: list[Json] = []
+        for index, call in enumerate(self.calls):
+            result = self._results.get(index) or Result()
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": result.content()})
+            if result.shown:
+                shown.append(text_part(f"[from the result of {call['function']['name']}, {call['id']}]", {}))
+                shown += result.shown
+        if shown:
+            self._show(shown)
+        for message in self.after:
+            message["content"] = _simplest(message["content"])
+        return messages + self.after
+
+    def _assistant(self) -> Json:
+        message: Json = {"role": "assistant", "content": None}
+        if any("cache_control" in part for part in self.parts):
+            message["content"] = self.parts
+        elif self.parts:
+            message["content"] = "".join(part["text"] for part in self.parts)
+        elif self.details and not self.calls:
+            message["content"] = ""
+        elif not self.calls:
+            message["content"] = NO_CONTENT
+        if self.details:
+            message["reasoning_details"] = self.details
+        if self.calls:
+            message["tool_calls"] = self.calls
+        return message
+
+    def _show(self, shown: list[Json]) -> None:
+        """Put what tool messages cannot hold at the head of the user's message behind them."""
+        if self.after and self.after[0]["role"] == "user":
+            self.after[0]["content"] = shown + self.after[0]["content"]
+        else:
+            self.after.insert(0, {"role": "user", "content": shown})
+
+
+class Result:
+    """The results of one call: text, and what is shown elsewhere. Without any it says so."""
+
+    __slots__ = ("_block", "_texts", "shown")
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._block: Json = {}
+        self.shown: list[Json] = []
+
+    def add(self, block: Json, at: str) -> None:
+        """Add one tool_result."""
+        pieces = []
+        for place, inner in enumerate(_blocks(block.get("content") or [])):
+            pieces.append(result_text(inner, f"{at}.content.{place}", self.shown))
+            if inner.get("cache_control"):
+                self._block = inner
+        text = "\n\n".join(piece for piece in pieces if piece) or NO_OUTPUT
+        self._texts.append(f"{FAILED}\n{text}" if block.get("is_error") else text)
+        if block.get("cache_control"):
+            self._block = block
+
+    def content(self) -> str | list[Json]:
+        """Give the content of the tool message."""
+        text = "\n\n".join(self._texts) or NO_RESULT
+        part = marked({"type": "text", "text": text}, self._block)
+        return _simplest([part])
+
+
+def _blocks(content: str | list[Json]) -> list[Json]:
+    """Give content as blocks: a string is short for one text block."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _simplest(parts: list[Json]) -> str | list[Json]:
+    """Give one plain text as a string, which every backend takes, and anything else as parts."""
+    if len(parts) == 1 and len(parts[0]) == 2 and "text" in parts[0]:
+        return str(parts[0]["text"])
+    return parts
+
+
+def _without_billing(text: str) -> str:
+    """Drop Claude Code's billing line: it differs per conversation, and would spoil the prefix cache."""
+    if not text.startswith(_BILLING):
+        return text
+    return text.partition("\n")[2].lstrip("\n")
