@@ -7,7 +7,7 @@ import re
 _CONTEXT_SUFFIX = re.compile(r"\[\d+[km]\]$")
 _RELEASE_SUFFIX = re.compile(r"(?:[-@]\d{8}|-latest)?(?:-v\d+(?::\d+)?)?$")
 _VERSION = re.compile(r"-(\d{1,2})-(\d{1,2})(?=-|$)")
-_CLAUDE = re.compile(r"^(?:[a-z]{2,6}\.)?(?:anthropic\.)?(claude-[a-z0-9.\-]+)$")
+_CLAUDE = re.compile(r"^(?:[a-z]{2,6}\.)?(?:anthropic\.)?(claude-[a-z0-9.@:\-]+)$")
 
 
 def strip_context_suffix(name: str) -> str:
@@ -24,7 +24,8 @@ def claude_base_name(name: str) -> str | None:
     match = _CLAUDE.match(name.lower())
     if match is None:
         return None
-    return _VERSION.sub(r"-\1.\2", _RELEASE_SUFFIX.sub("", match[1]))
+    # Release .0 has no number of its own: claude-sonnet-4-0 is claude-sonnet-4.
+    return _VERSION.sub(r"-\1.\2", _RELEASE_SUFFIX.sub("", match[1])).removesuffix(".0")
 
 
 def openrouter_name(name: str) -> str | None:

@@ -1,0 +1,86 @@
+"""Settings: where they come from, and which contradictions stop the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from headgate.settings import BackendName, SettingsError, is_loopback, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch, tmp_path):
+    for name in ("PROXY_BACKEND", "OPENROUTER_API_KEY", "HEADGATE_API_KEYS", "HEADGATE_PORT", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_no_key_means_the_demo():
+    backend, why = load_settings().choose_backend()
+    assert backend is BackendName.DEMO
+    assert "no key" in why
+
+
+def test_a_key_chooses_its_backend(monkeypatch):
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-1")
+    backend, why = load_settings().choose_backend()
+    assert (backend, why) == (BackendName.OPENROUTER, "OPENROUTER_API_KEY is set")
+
+
+def test_a_backend_without_its_key_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("PROXY_BACKEND", "openrouter")
+    monkeypatch.setenv("OPENROUTER_API_KEY", "")
+    with pytest.raises(SettingsError, match="OPENROUTER_API_KEY"):
+        load_settings().choose_backend()
+
+
+def test_an_unknown_backend_is_refused(monkeypatch):
+    monkeypatch.setenv("PROXY_BACKEND", "MAGIC")
+    with pytest.raises(SettingsError, match="PROXY_BACKEND=MAGIC"):
+        load_settings().choose_backend()
+
+
+def test_a_wrong_value_names_its_variable(monkeypatch):
+    monkeypatch.setenv("HEADGATE_PORT", "many")
+    with pytest.raises(SettingsError, match="HEADGATE_PORT"):
+        load_settings()
+
+
+def test_keys_are_split_and_do_not_print(monkeypatch):
+    monkeypatch.setenv("HEADGATE_API_KEYS", " key-one, key-two ,")
+    settings = load_settings()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["key-one", "key-two"]
+    assert "key-one" not in repr(settings)
+
+
+def test_the_command_line_comes_first(monkeypatch):
+    monkeypatch.setenv("HEADGATE_PORT", "1")
+    assert load_settings(port=2, host=None).port == 2
+
+
+def test_env_file_is_read(tmp_path):
+    (tmp_path / ".env").write_text("OPENROUTER_API_KEY=sk-or-file\nOTHER=1\n")
+    assert load_settings().choose_backend()[0] is BackendName.OPENROUTER
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+def test_loopback_needs_no_key(host):
+    assert is_loopback(host)
+    load_settings().check_binding(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::"])
+def test_elsewhere_needs_a_key(host, monkeypatch):
+    with pytest.raises(SettingsError, match="HEADGATE_API_KEYS"):
+        load_settings().check_binding(host)
+    monkeypatch.setenv("HEADGATE_API_KEYS", "k")
+    load_settings().check_binding(host)
+
+
+def test_aliases_and_overrides(monkeypatch):
+    monkeypatch.setenv("HEADGATE_MODELS", '{"claude-haiku-4-5": "openai/gpt-5-mini"}')
+    aliases = load_settings(small_model="x/y").aliases
+    assert aliases == {
+        "big": "anthropic/claude-sonnet-4",
+        "small": "x/y",
+        "claude-haiku-4-5": "openai/gpt-5-mini",
+    }

@@ -1,0 +1,46 @@
+"""From the names that clients use to OpenRouter's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.model_names import claude_base_name, openrouter_name
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("claude-sonnet-4-20250514", "anthropic/claude-sonnet-4"),
+        ("claude-3-7-sonnet-20250219", "anthropic/claude-3.7-sonnet"),
+        ("claude-3-7-sonnet-latest", "anthropic/claude-3.7-sonnet"),
+        ("claude-3-5-haiku-20241022", "anthropic/claude-3.5-haiku"),
+        ("claude-3-opus-20240229", "anthropic/claude-3-opus"),
+        ("claude-opus-4-6", "anthropic/claude-opus-4.6"),
+        ("claude-opus-4-1-20250805", "anthropic/claude-opus-4.1"),
+        ("claude-haiku-4-5", "anthropic/claude-haiku-4.5"),
+        ("claude-haiku-4-5-20251001", "anthropic/claude-haiku-4.5"),
+        ("claude-sonnet-4-5[1m]", "anthropic/claude-sonnet-4.5"),
+        ("claude-sonnet-4-0", "anthropic/claude-sonnet-4"),
+        ("claude-sonnet-5", "anthropic/claude-sonnet-5"),
+        ("claude-sonnet-4.5", "anthropic/claude-sonnet-4.5"),
+        ("claude-sonnet-4@20250514", "anthropic/claude-sonnet-4"),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", "anthropic/claude-sonnet-4"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic/claude-sonnet-4.5"),
+        ("Claude-Sonnet-4", "anthropic/claude-sonnet-4"),
+        ("anthropic/claude-sonnet-4", "anthropic/claude-sonnet-4"),
+        ("anthropic/claude-opus-4-6[1m]", "anthropic/claude-opus-4.6"),
+        ("anthropic/claude-sonnet-4.5:thinking", "anthropic/claude-sonnet-4.5:thinking"),
+        ("openai/gpt-5", "openai/gpt-5"),
+        ("google/gemini-2.5-pro:free", "google/gemini-2.5-pro:free"),
+        ("gpt-5", None),
+        ("/x", None),
+        ("x/", None),
+        ("", None),
+    ],
+)
+def test_openrouter_name(asked, given):
+    assert openrouter_name(asked) == given
+
+
+def test_a_name_that_is_no_claude():
+    assert claude_base_name("gpt-5") is None
