@@ -79,12 +79,13 @@ class Run:
 
     A streaming answer outlives its function, so `call` leaves the run open: `open_step` records
     what still happens, and `finish` closes. `tags`, `parameters` and `summary` are shown as they
-    are given: sizes, counts and names, never a prompt or a key.
+    are given: sizes, counts and names, never a prompt or a key. `keep` says that the run is to be
+    recorded even when most are left out.
     """
 
     __slots__ = (
-        "_answered_by", "_counts", "_feeds", "_logs", "begun", "end", "error", "id", "name",
-        "parameters", "pipeline_name", "sink", "start", "state", "steps", "summary", "tags",
+        "_answered_by", "_counts", "_feeds", "_logs", "begun", "end", "error", "id", "keep",
+        "name", "parameters", "pipeline_name", "sink", "start", "state", "steps", "summary", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -95,8 +96,10 @@ class Run:
         tags: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
         sink: Sink | None = None,
+        keep: bool = False,
     ) -> None:
         self.id = uuid4()
+        self.keep = keep
         self.pipeline_name = pipeline_name
         self.name = name
         self.tags: tuple[str, ...] = tuple(tags)

@@ -1,0 +1,32 @@
+"""`python -m express.recorder --socket PATH --api URL`: the recorder process.
+
+It ends on SIGTERM, or when its standard input does, after it has written what it can in 5 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from express.recorder.process import NICENESS, Recorder, serve_until_told
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="express.recorder", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True, help="the Unix socket to listen on")
+    parser.add_argument("--api", required=True, help="the Prefect API, as http://127.0.0.1:4200/api")
+    options = parser.parse_args(arguments)
+    with suppress(OSError):
+        os.nice(NICENESS)
+    asyncio.run(_serve(options.socket, options.api))
+
+
+async def _serve(socket: Path, api: str) -> None:
+    await serve_until_told(Recorder(socket, api))
+
+
+if __name__ == "__main__":
+    main()

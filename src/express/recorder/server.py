@@ -1,0 +1,141 @@
+"""The Prefect server as the recorder sees it: HTTP calls that are repeated until they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import orjson
+
+from express.recorder import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from express.recorder.payloads import Json
+
+TIMEOUT = aiohttp.ClientTimeout(total=15.0, connect=5.0)
+BACKOFF_SECONDS = (0.2, 5.0)
+_PASSING = {408, 425, 429}
+
+
+class Refused(Exception):
+    """The server will not take this, however often it is asked."""
+
+
+class PrefectApi:
+    """One client for the recorder's life; every call goes on until it is taken or refused."""
+
+    def __init__(
+        self,
+        url: str,
+        counters: dict[str, int],
+        environment: Mapping[str, str],
+        *,
+        slowest: float | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.reachable = False
+        self.trouble: str | None = None
+        self._counters = counters
+        self._headers = {"content-type": "application/json", **_authorization(environment)}
+        self._longest = slowest or BACKOFF_SECONDS[1]
+        self._flows: dict[str, str] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def flow_id(self, name: str) -> str:
+        """Give the id of the flow of this name; it is created if need be, and remembered."""
+        known = self._flows.get(name)
+        if known is None:
+            known = self._flows[name] = (await self.call("POST", "/flows/", {"name": name}))["id"]
+        return known
+
+    async def create(self, document: Json, key: str) -> str:
+        """Record a run as running; give its id on the server."""
+        while True:
+            flow_id = await self.flow_id(document["pipeline"])
+            try:
+                body = payloads.flow_run(document, flow_id, key)
+                return str((await self._attempt("POST", "/flow_runs/", body))["id"])
+            except _Passing as trouble:
+                # the flow may be what is wrong: a server whose database was replaced knows it no more
+                self._flows.pop(document["pipeline"], None)
+                await self._pause(trouble)
+
+    async def end(self, document: Json, flow_run_id: str) -> None:
+        """Record how a run ended: its state first, so that the server's time for it is close."""
+        await self.call("POST", f"/flow_runs/{flow_run_id}/set_state", payloads.final_state(document))
+        if "steps" not in document:
+            return
+        if document["steps"]:
+            flow_id = await self.flow_id(document["pipeline"])
+            await self.call("POST", "/events", payloads.task_runs(document, flow_run_id, flow_id))
+        await self.call("PATCH", f"/flow_runs/{flow_run_id}", {"tags": document["tags"]})
+        await self.call("POST", "/artifacts/", payloads.artifact(document, flow_run_id))
+        if lines := payloads.log_lines(document, flow_run_id):
+            await self.call("POST", "/logs/", lines)
+
+    async def call(self, method: str, path: str, body: object) -> Any:
+        """Call until the server takes it; raise Refused when it never will."""
+        while True:
+            try:
+                return await self._attempt(method, path, body)
+            except _Passing as trouble:
+                await self._pause(trouble)
+
+    async def _attempt(self, method: str, path: str, body: object) -> Any:
+        if self._session is None:
+            raise RuntimeError("the Prefect API is used inside `async with`")
+        try:
+            async with self._session.request(method, self.url + path, data=orjson.dumps(body)) as response:
+                answer = await response.read()
+                status = response.status
+                wait = response.headers.get("retry-after", "")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _Passing(f"{type(error).__name__}: {error}") from error
+        if status >= 500 or status in _PASSING:
+            raise _Passing(f"{method} {path}: HTTP {status}", wait)
+        if status >= 400:
+            raise Refused(f"{method} {path}: HTTP {status} {answer[:300].decode(errors='replace')}")
+        self.reachable, self.trouble, self._failures = True, None, 0
+        return orjson.loads(answer) if answer else None
+
+    _failures = 0
+
+    async def _pause(self, trouble: _Passing) -> None:
+        """Wait before the next try: longer each time, together with whoever else meets trouble."""
+        self._counters["retries"] += 1
+        self.reachable, self.trouble = False, str(trouble)
+        self._failures += 1
+        longest = min(BACKOFF_SECONDS[0] * 2 ** min(self._failures, 10), self._longest)
+        if trouble.wait.isdigit():
+            longest = min(float(trouble.wait), 60.0)
+        await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+
+
+class _Passing(Exception):
+    """Trouble that may be over soon; `wait` is what the server said of it."""
+
+    def __init__(self, message: str, wait: str = "") -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def _authorization(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the header that Prefect's own client would send with these settings."""
+    if key := environment.get("PREFECT_API_KEY"):
+        return {"authorization": f"Bearer {key}"}
+    if login := environment.get("PREFECT_API_AUTH_STRING"):
+        return {"authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    return {}
