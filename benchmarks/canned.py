@@ -52,7 +52,7 @@ def _chat_frame(value: Any) -> bytes:
 
 
 def _event_frame(value: Any) -> bytes:
-    return b"event: " + value["type"].encode() + b"\ndata: " + _dump(value) + b"\n\n"
+    return b"event: " + str(value["type"]).encode() + b"\ndata: " + _dump(value) + b"\n\n"
 
 
 def _chat_chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
