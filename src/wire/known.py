@@ -50,18 +50,3 @@ SOURCE_BLOCKS = frozenset({"image", "text"})
 IMAGE_TYPES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 
 TOOL_CHOICES = frozenset({"any", "auto", "none", "tool"})
-
-TOOL_PREFIXES = (
-    "advisor_",
-    "bash_",
-    "browser_toolset_",
-    "code_execution_",
-    "computer_",
-    "mcp_toolset",
-    "memory_",
-    "text_editor_",
-    "tool_search_tool_",
-    "web_fetch_",
-    "web_search_",
-)
-"""How the types of Anthropic-defined tools begin. An unknown one is not refused on Anthropic's own wire."""
