@@ -15,27 +15,39 @@ if TYPE_CHECKING:
 # Components beyond these are not looked at: a conversation has thousands of messages, a feed one.
 COMPONENTS = 64
 
-# Shared by everybody, so their identity says nothing: None, True, and the integers and empty
-# values that CPython keeps one copy of.
-_SHARED = frozenset(map(id, (None, True, False, ..., NotImplemented, (), "", b"", frozenset())))
-_SMALL = range(-5, 257)
+# CPython keeps one copy of each of these, shared by everybody: their identity says nothing.
+_SINGLE = (
+    None,
+    True,
+    False,
+    ...,
+    NotImplemented,
+    "",
+    b"",
+    (),
+    frozenset(),
+    *range(-5, 257),
+    *map(chr, range(256)),
+)
+_SHARED = frozenset(map(id, _SINGLE))
+_ATOMS = frozenset({str, bytes, int, float, bool, type(None)})
 
 _field_names: dict[type, tuple[str, ...]] = {}
 
 
 def components(value: object) -> Iterable[Any]:
-    """List what `value` is made of, one level deep; nothing for anything but the plain containers."""
+    """List what `value` is made of, one level deep: the items of plain containers and dataclasses."""
     kind = type(value)
-    if kind is dict:
-        return list(value.values())[:COMPONENTS]  # type: ignore[attr-defined]
     if kind is tuple or kind is list:
         return value[:COMPONENTS]  # type: ignore[index,no-any-return]
+    if kind is dict:
+        return list(value.values())[:COMPONENTS]  # type: ignore[attr-defined]
     names = _field_names.get(kind)
     if names is None:
         names = tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()
         _field_names[kind] = names
     # a slot that was never filled is no component
-    return [getattr(value, name, None) for name in names] if names else ()
+    return [getattr(value, name, None) for name in names]
 
 
 class Feeds:
@@ -52,11 +64,13 @@ class Feeds:
 
     def add(self, result: object, owner: str) -> None:
         """Say that the step `owner` returned `result`."""
-        if id(result) in _SHARED:
-            return
-        self._own(result, owner)
-        for part in components(result):
-            self._own(part, owner)
+        owners = self._owners
+        if (key := id(result)) not in _SHARED:
+            owners[key] = (result, owner)
+        if type(result) not in _ATOMS:
+            for part in components(result):
+                if (key := id(part)) not in _SHARED:
+                    owners[key] = (part, owner)
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
         """Name the steps that fed these arguments, each once, in the order of the arguments."""
@@ -65,19 +79,13 @@ class Feeds:
             return ()
         found: dict[str, None] = {}
         for value in (*args, *kwargs.values()) if kwargs else args:
-            entry = owners.get(id(value))
-            if entry is not None:
+            if (entry := owners.get(id(value))) is not None:
                 found[entry[1]] = None
-            for part in components(value):
-                entry = owners.get(id(part))
-                if entry is not None:
-                    found[entry[1]] = None
+            if type(value) not in _ATOMS:
+                for part in components(value):
+                    if (entry := owners.get(id(part))) is not None:
+                        found[entry[1]] = None
         return tuple(found)
 
     def clear(self) -> None:
         self._owners.clear()
-
-    def _own(self, value: object, owner: str) -> None:
-        if id(value) in _SHARED or (type(value) is int and value in _SMALL):
-            return
-        self._owners[id(value)] = (value, owner)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from contextvars import ContextVar
+from time import time_ns as _now
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 from uuid import uuid4
 
@@ -63,7 +63,7 @@ class StepRecord:
         """End the step, once: later calls change nothing."""
         if self.end:
             return
-        self.end = time.time_ns()
+        self.end = _now()
         self.state = state
         if error is not None:
             self.error = error_text(error)
@@ -84,7 +84,7 @@ class Run:
     """
 
     __slots__ = (
-        "_answered_by", "_counts", "_feeds", "_logs", "begun", "end", "error", "id", "keep",
+        "_answered_by", "_calling", "_counts", "_feeds", "_logs", "begun", "end", "error", "id", "keep",
         "name", "parameters", "pipeline_name", "sink", "start", "state", "steps", "summary", "tags",
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ class Run:
         self.tags: tuple[str, ...] = tuple(tags)
         self.parameters: Mapping[str, Any] = parameters or {}
         self.sink = sink
-        self.start = time.time_ns()
+        self.start = _now()
         self.end = 0
         self.begun = False
         self.state: RunState | None = None
@@ -116,6 +116,7 @@ class Run:
         self._counts: dict[str, int] = {}
         self._feeds = Feeds()
         self._answered_by: tuple[str, ...] = ()
+        self._calling = False
 
     def __repr__(self) -> str:
         return f"Run({self.name}, {self.state or 'running'}, steps={self.steps})"
@@ -128,6 +129,7 @@ class Run:
         """Run the pipeline's function under this run; give or raise what it does."""
         self.begin()
         token = _current.set(self)
+        self._calling = True
         try:
             result = pipeline.fn(*args, **kwargs)
             if pipeline.isasync:
@@ -138,6 +140,7 @@ class Run:
             # a coroutine that is closed by the garbage collector ends in a context not its own
             with suppress(ValueError):
                 _current.reset(token)
+            self._calling = False
             # the results may be large and the stream long: hold none of them beyond the function
             self._feeds.clear()
 
@@ -153,28 +156,30 @@ class Run:
 
         Without `inputs` it follows on the steps that made what the pipeline's function returned.
         """
-        count = self._counts.get(name, 0)
-        self._counts[name] = count + 1
-        given = self._answered_by if inputs is None else inputs
-        record = StepRecord(f"{name}-{count}", time.time_ns(), given)
-        self.steps.append(record)
-        return record
+        return self._opened(name, self._answered_by if inputs is None else inputs)
 
     def enter(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> StepRecord:
         """Start the record of a step called with these arguments."""
-        return self.open_step(name, self._feeds.of(args, kwargs))
+        return self._opened(name, self._feeds.of(args, kwargs))
 
     def leave(self, record: StepRecord, result: object) -> None:
         """End the record of a step that returned `result`."""
-        record.end = time.time_ns()
+        record.end = _now()
         record.state = "completed"
-        if _current.get() is self:
+        if self._calling:
             self._feeds.add(result, record.name)
+
+    def _opened(self, name: str, inputs: tuple[str, ...]) -> StepRecord:
+        counts = self._counts
+        counts[name] = count = counts.get(name, -1) + 1
+        record = StepRecord(f"{name}-{count}", _now(), inputs)
+        self.steps.append(record)
+        return record
 
     def log(self, message: str, level: int = 20) -> None:
         """Add a line to what the run shows as its log; level as in `logging`."""
         if len(self._logs) < LOG_LINES:
-            self._logs.append((time.time_ns(), level, message))
+            self._logs.append((_now(), level, message))
 
     def finish(
         self,
@@ -196,7 +201,7 @@ class Run:
             record.close(state)
         for line in logs:
             self.log(line)
-        self.end = time.time_ns()
+        self.end = _now()
         self.error = None if error is None else error_text(error)
         self.tags = tuple(dict.fromkeys((*self.tags, *tags)))
         self.summary = summary or {}

@@ -35,8 +35,6 @@ class _Direct:
     isasync: bool
 
     def _called_by(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.isasync:
-            return self._awaited_by(run, args, kwargs)
         record = run.enter(self.name, args, kwargs)
         try:
             result = self.fn(*args, **kwargs)
@@ -76,7 +74,7 @@ class Step(Task[P, R], _Direct):
             run = _current.get()
             if run is None:
                 return super().__call__(*args, **kwargs)
-            return self._called_by(run, args, kwargs)
+            return self._awaited_by(run, args, kwargs) if self.isasync else self._called_by(run, args, kwargs)
 
 
 class Pipeline(Flow[P, R], _Direct):
@@ -101,7 +99,7 @@ class Pipeline(Flow[P, R], _Direct):
             run = _current.get()
             if run is None:
                 return super().__call__(*args, **kwargs)
-            return self._called_by(run, args, kwargs)
+            return self._awaited_by(run, args, kwargs) if self.isasync else self._called_by(run, args, kwargs)
 
 
 @overload
