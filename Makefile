@@ -19,8 +19,8 @@ $(STAMP): requirements.lock pyproject.toml
 serve: setup  ## Start Headgate on 127.0.0.1:8082, with its Prefect server
 	@exec $(BIN)/headgate serve
 
-test: setup  ## Run the test suite
-	$(BIN)/python -m pytest -m "not e2e"
+test: setup  ## Run the test suite, and note which lines and branches it ran
+	$(BIN)/python -m pytest -m "not e2e" --cov --cov-branch --cov-report=json:.coverage.json
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .
@@ -35,11 +35,10 @@ layers: setup  ## Check that imports point one way
 package: setup  ## Build the wheel and check what is in it
 	$(BIN)/python scripts/check_wheel.py
 
-coverage: setup  ## Run the test suite and check branch coverage
-	$(BIN)/python -m pytest -m "not e2e" --cov --cov-branch --cov-report=json:.coverage.json
+coverage: setup  ## Check what the last `make test` covered
 	$(BIN)/python scripts/check_coverage.py .coverage.json
 
-check: lint types layers package coverage  ## Run all of the checks above
+check: test coverage lint types layers package  ## Run all of the checks above
 
 e2e: setup  ## Drive Claude Code and a browser through Headgate
 	$(BIN)/python -m pytest -m e2e tests/e2e

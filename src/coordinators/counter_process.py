@@ -90,8 +90,8 @@ class _Server:
                 out = self.reply(await reader.readexactly(size))
                 writer.write(len(out).to_bytes(4, "big") + out)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, OSError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
+            pass  # the asker left, or this process ends
         finally:
             writer.close()
 

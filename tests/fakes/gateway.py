@@ -1,0 +1,85 @@
+"""The real gateway: `headgate serve` in a process of its own, pointed at the fake OpenRouter."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+_ADDRESS = re.compile(r"^Headgate +(http://\S+)")
+_OURS = ("PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_")
+
+
+class GatewayProcess:
+    """One `headgate serve`, started on a free port; `settings` are its environment.
+
+    `url` is its address. What it printed and logged is in `output` and `log_path`.
+    """
+
+    def __init__(self, *arguments: str, **settings: str) -> None:
+        self.url = ""
+        self.output: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self.folder = tempfile.TemporaryDirectory(prefix="headgate-test-")
+        self.log_path = Path(self.folder.name) / "stderr.log"
+        self._arguments = arguments
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
+        self.environment = {
+            **inherited,
+            "HEADGATE_DATA_DIR": f"{self.folder.name}/data",
+            "HEADGATE_LOG_DIR": f"{self.folder.name}/logs",
+            "PREFECT_SERVER_API_PORT": "14200",
+            **settings,
+        }
+
+    def start(self) -> Self:
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "headgate", "serve", "--port", "0", *self._arguments],
+                cwd=self.folder.name,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            if found := _ADDRESS.match(line):
+                self.url = found[1]
+                threading.Thread(target=self._drain, daemon=True).start()
+                return self
+        code = self.process.wait(10)
+        raise AssertionError(f"headgate ended with {code} before it served:\n{self.log_path.read_text()}")
+
+    def _drain(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.output.extend(self.process.stdout)
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; give its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(40)
+        finally:
+            self.process.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.folder.cleanup()

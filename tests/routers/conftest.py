@@ -1,0 +1,58 @@
+"""Real gateways in front of the fake OpenRouter, one for each wire, kept for all tests of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anthropic
+import pytest
+
+from tests.fakes.gateway import GatewayProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fakes.handle import FakeOpenRouter
+
+BRISK = {
+    "HEADGATE_FIRST_BYTE_TIMEOUT": "1.5",
+    "HEADGATE_IDLE_TIMEOUT": "1.5",
+    "HEADGATE_ANSWER_TIMEOUT": "2",
+    "HEADGATE_PING_SECONDS": "0.3",
+    "HEADGATE_RUNS": "off",
+}
+
+
+def gateway_on(fake: FakeOpenRouter, **settings: str) -> GatewayProcess:
+    given = {"OPENROUTER_API_KEY": "sk-or-v1-ours", "OPENROUTER_BASE_URL": fake.base_url}
+    return GatewayProcess("--no-prefect", **(BRISK | given | settings))
+
+
+@pytest.fixture(scope="session")
+def chat_process(openrouter_process: FakeOpenRouter) -> Iterator[GatewayProcess]:
+    with gateway_on(openrouter_process, OPENROUTER_WIRE="chat") as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def messages_process(openrouter_process: FakeOpenRouter) -> Iterator[GatewayProcess]:
+    with gateway_on(openrouter_process, OPENROUTER_WIRE="messages") as gateway:
+        yield gateway
+
+
+@pytest.fixture(params=["chat", "messages"])
+def wire(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def gateway(wire: str, request: pytest.FixtureRequest) -> GatewayProcess:
+    """The gateway on either wire."""
+    process: GatewayProcess = request.getfixturevalue(f"{wire}_process")
+    return process
+
+
+@pytest.fixture
+def client(gateway: GatewayProcess) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=gateway.url, api_key="client-key", max_retries=0) as client:
+        yield client

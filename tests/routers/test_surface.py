@@ -1,0 +1,148 @@
+"""Everything but messages: models, counts, health, keys, unknown routes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anthropic
+import httpx
+import pytest
+
+from tests.routers.conftest import gateway_on
+
+ASK = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture(scope="module")
+def keyed(openrouter_process):
+    with gateway_on(openrouter_process, HEADGATE_API_KEYS="first-key, second-key") as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/", 200),
+        ("GET", "/", 200),
+        ("HEAD", "/api/hello", 200),
+        ("GET", "/health", 200),
+        ("GET", "/health/detailed", 200),
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/v1/models", 200),
+        ("GET", "/nowhere", 404),
+        ("GET", "/v1/messages", 405),
+        ("DELETE", "/health", 405),
+        ("POST", "/v1/messages/", 404),
+        ("GET", "/v1/models?limit=0", 400),
+        ("GET", "/v1/models?limit=x", 400),
+        ("GET", "/v1/models?after_id=unknown", 400),
+    ],
+)
+def test_routes(chat_process, openrouter, method, path, status):
+    answer = httpx.request(method, chat_process.url + path)
+    assert answer.status_code == status
+    assert answer.headers["request-id"].startswith("req_")
+    if status >= 400:
+        error = answer.json()
+        assert error["type"] == "error"
+        assert error["request_id"] == answer.headers["request-id"]
+
+
+def test_405_says_what_is_allowed(chat_process):
+    assert httpx.get(f"{chat_process.url}/v1/messages").headers["allow"] == "POST"
+
+
+def test_the_root_says_what_this_is(chat_process):
+    told = httpx.get(chat_process.url).json()
+    assert told["name"] == "headgate"
+    assert told["links"]["messages"] == "/v1/messages"
+
+
+def test_health_in_detail(chat_process):
+    told = httpx.get(f"{chat_process.url}/health/detailed").json()
+    assert told["backend"]["name"] == "openrouter"
+    assert set(told["processes"]) == {"web", "counter"}
+    assert "sk-or-v1-ours" not in str(told)
+
+
+def test_the_sdk_lists_models_by_pages(chat_process, openrouter):
+    with anthropic.Anthropic(base_url=chat_process.url, api_key="x") as client:
+        names = [model.id for model in client.models.list(limit=2)]
+        assert names[:2] == ["big", "small"]
+        assert {"openai/gpt-5", "anthropic/claude-sonnet-4"} <= set(names)
+        assert len(names) == len(set(names))
+        first = client.models.list(limit=2)
+        assert (first.first_id, first.last_id, first.has_more) == ("big", "small", True)
+        back = client.models.list(limit=10, before_id=names[2])
+        assert [model.id for model in back.data] == names[:2]
+        assert client.models.retrieve("claude-sonnet-4").id == "claude-sonnet-4"
+        assert client.models.retrieve("openai/gpt-5").type == "model"
+        with pytest.raises(anthropic.NotFoundError):
+            client.models.retrieve("openai/no-such-model")
+
+
+def test_the_list_stands_without_the_upstream():
+    with gateway_on_nothing() as gateway:
+        names = [model["id"] for model in httpx.get(f"{gateway.url}/v1/models").json()["data"]]
+    assert names[0] == "big"
+    assert any(name.startswith("anthropic/") for name in names)
+
+
+def gateway_on_nothing():
+    from tests.fakes.gateway import GatewayProcess
+
+    return GatewayProcess(
+        "--no-prefect", OPENROUTER_API_KEY="k", OPENROUTER_BASE_URL="http://127.0.0.1:9/api/v1", HEADGATE_RETRIES="0"
+    )
+
+
+def test_no_upstream_is_an_api_error():
+    with gateway_on_nothing() as gateway:
+        answer = httpx.post(f"{gateway.url}/v1/messages", json=ASK)
+    assert answer.status_code == 500
+    assert "cannot connect" in answer.json()["error"]["message"]
+
+
+async def test_fifty_counts_at_once(chat_process, openrouter):
+    async with anthropic.AsyncAnthropic(base_url=chat_process.url, api_key="x") as client:
+
+        def count(number):
+            asked = [{"role": "user", "content": f"{number} words " * 400}]
+            return client.messages.count_tokens(model="claude-sonnet-4-5", messages=asked, tools=[])
+
+        counts = await asyncio.gather(*(count(number) for number in range(50)))
+    assert all(800 < counted.input_tokens < 2400 for counted in counts)
+    assert openrouter.requests() == []
+
+
+def test_a_megabyte_is_counted(chat_process):
+    body = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "some words " * 95_000}]}
+    answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens?beta=true", json=body, timeout=30)
+    assert answer.json()["input_tokens"] > 100_000
+
+
+def test_a_count_of_nothing_is_refused(chat_process):
+    answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens", json={"model": "m", "messages": []})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Basic first-key"}])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_a_wrong_key_is_refused(keyed, openrouter, headers, path):
+    answer = httpx.post(keyed.url + path, json=ASK, headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["type"] == "authentication_error"
+    assert openrouter.requests() == []
+
+
+@pytest.mark.parametrize("headers", [{"x-api-key": "first-key"}, {"authorization": "Bearer second-key"}])
+def test_a_right_key_is_taken_and_stays_here(keyed, openrouter, headers):
+    assert httpx.post(f"{keyed.url}/v1/messages", json=ASK, headers=headers).status_code == 200
+    assert httpx.get(f"{keyed.url}/v1/models", headers=headers).status_code == 200
+    assert "first-key" not in str(openrouter.requests())
+    assert "second-key" not in str(openrouter.requests())
+
+
+def test_health_needs_no_key_but_its_details_do(keyed):
+    assert httpx.get(f"{keyed.url}/health").status_code == 200
+    assert httpx.get(f"{keyed.url}/health/detailed").status_code == 401
