@@ -157,4 +157,4 @@ def reply_to(body: Json, size: int) -> Reply:
 
 def pieces(text: str) -> list[str]:
     """Cut a text into words, as a model's stream does."""
-    return re.findall(r"\s*\S+\s*$|\s*\S+", text)
+    return re.findall(r"\s*\S+(?:\s+\Z)?|\s+", text)
