@@ -24,8 +24,6 @@ class OpenRouter:
     `wire` `auto` takes the messages wire for `anthropic/*` models and the chat wire for others.
     """
 
-    key_name = "OPENROUTER_API_KEY"
-
     def __init__(
         self,
         http: HttpUpstream,
@@ -63,7 +61,7 @@ class OpenRouter:
                 f"one of {', '.join(sorted(self._aliases))}, or OpenRouter's own name with its vendor "
                 "(openai/gpt-5)"
             )
-        target = Target(asked, model, self._wire_of(model))
+        target = Target(asked, model, self._wire_of(model), "OPENROUTER_API_KEY")
         if len(self._targets) < 1000:
             self._targets[asked] = target
         return target

@@ -27,7 +27,7 @@ async def messages(exchange: Exchange, backend: Backend, patience: Patience = _P
     target = resolve_model(body, backend)
     outgoing = convert_request(body, target, exchange)
     reply = await attempt(call_backend, outgoing, backend, exchange, patience)
-    return render_message(reply, outgoing, backend)
+    return render_message(reply, outgoing)
 
 
 @pipeline(name="streaming")

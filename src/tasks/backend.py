@@ -15,11 +15,15 @@ Wire: TypeAlias = Literal["messages", "chat"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: the name the client asked for, the backend's own, and the wire."""
+    """Where a request goes: the name the client asked for, the backend's own, and the wire.
+
+    `whose_key` names the setting that holds the key we send, for messages about a refused key.
+    """
 
     asked: str
     model: str
     wire: Wire
+    whose_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,6 @@ class Backend(Protocol):
     """Something that answers messages."""
 
     name: str
-    key_name: str
-    """The setting that holds the key we send, for messages about a refused key."""
 
     def target(self, asked: str) -> Target:
         """Say which model and wire a client's model name means; raises NotFound."""

@@ -24,7 +24,7 @@ async def call_backend(outgoing: Outgoing, backend: Backend) -> Reply:
     """Send the request and read the whole answer; raises what the upstream's status means."""
     reply = await backend.send(outgoing)
     if reply.status != 200:
-        raise _refusal(reply.status, reply.body, reply.headers, outgoing, backend)
+        raise _refusal(reply.status, reply.body, reply.headers, outgoing)
     return reply
 
 
@@ -36,17 +36,17 @@ async def open_stream(outgoing: Outgoing, backend: Backend) -> LiveStream:
     """
     upstream = await backend.open_stream(outgoing)
     try:
-        return await _await_first_event(upstream, outgoing, backend)
+        return await _await_first_event(upstream, outgoing)
     except BaseException:
         await upstream.close()
         raise
 
 
-async def _await_first_event(upstream: Upstream, outgoing: Outgoing, backend: Backend) -> LiveStream:
+async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStream:
     kind = upstream.headers.get("content-type", "")
     if upstream.status != 200 or "text/event-stream" not in kind:
         # Some backends answer an error as JSON with status 200.
-        raise _refusal(upstream.status, await upstream.read(), upstream.headers, outgoing, backend)
+        raise _refusal(upstream.status, await upstream.read(), upstream.headers, outgoing)
     translator = _translator(outgoing)
     chunks = upstream.chunks()
     async for chunk in chunks:
@@ -63,7 +63,5 @@ def _translator(outgoing: Outgoing) -> Translator:
     return ChatBytes(outgoing.context)
 
 
-def _refusal(
-    status: int, body: bytes, headers: Mapping[str, str], outgoing: Outgoing, backend: Backend
-) -> GatewayError:
-    return from_status(status, body, headers, wire=outgoing.wire, whose_key=backend.key_name)
+def _refusal(status: int, body: bytes, headers: Mapping[str, str], outgoing: Outgoing) -> GatewayError:
+    return from_status(status, body, headers, wire=outgoing.wire, whose_key=outgoing.context.whose_key)

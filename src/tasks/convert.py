@@ -60,6 +60,7 @@ def convert_request(body: Json, target: Target, exchange: Exchange) -> Outgoing:
         tool_names=names,
         stop_sequences=tuple(body.get("stop_sequences") or ()),
         web_search=_asks_web_search(body),
+        whose_key=target.whose_key,
     )
     return Outgoing(target.wire, payload, headers, exchange.stream, context)
 

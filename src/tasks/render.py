@@ -13,19 +13,21 @@ from wire.errors import UpstreamFailed
 from wire.upstream_errors import from_status
 
 if TYPE_CHECKING:
-    from tasks.backend import Backend, Outgoing, Reply
+    from tasks.backend import Outgoing, Reply
     from wire.messages import Json
 
 
 @step
-def render_message(reply: Reply, outgoing: Outgoing, backend: Backend) -> Whole:
+def render_message(reply: Reply, outgoing: Outgoing) -> Whole:
     """Give the Message for the client; raises UpstreamFailed if the answer is none.
 
     An error inside HTTP 200, HTML and an empty body are errors here, never a success.
     """
     answer = _parse(reply)
     if answer is None or "error" in answer:
-        raise from_status(200, reply.body, reply.headers, wire=outgoing.wire, whose_key=backend.key_name)
+        raise from_status(
+            200, reply.body, reply.headers, wire=outgoing.wire, whose_key=outgoing.context.whose_key
+        )
     if outgoing.wire == "messages":
         if answer.get("type") != "message":
             raise UpstreamFailed("the upstream answered something that is no message")
