@@ -11,6 +11,7 @@ from wire.errors import InvalidRequest, UnsupportedContent
 
 if TYPE_CHECKING:
     from wire.messages import Json
+    from wire.names import ToolNames
 
 NO_OUTPUT = "(no output)"
 NO_CONTENT = "(no content)"
@@ -33,10 +34,8 @@ def user_parts(block: Json, at: str) -> list[Json]:
             return document_parts(block, at)
         case "search_result":
             return [text_part(search_text(block), block)]
-        case "container_upload":
-            raise UnsupportedContent(f"{at}: container_upload blocks have no form on a chat backend's wire")
         case _:
-            text = readable(block)
+            text = other_text(block, at)
             return [text_part(text, block)] if text else []
 
 
@@ -93,7 +92,7 @@ def search_text(block: Json) -> str:
     return f"Search result: {block['title']}\nSource: {block['source']}\n\n{found}"
 
 
-def result_text(block: Json, at: str, shown: list[Json]) -> str:
+def result_text(block: Json, at: str, shown: list[Json], names: ToolNames) -> str:
     """Tell one block of a tool's result as text; images and files go to `shown`, to be put elsewhere."""
     match block["type"]:
         case "text":
@@ -102,13 +101,23 @@ def result_text(block: Json, at: str, shown: list[Json]) -> str:
             shown.append(image_part(block, at))
             return "[image: shown after the tool results]"
         case "tool_reference":
-            return f"[tool loaded: {block['tool_name']}]"
+            return f"[tool loaded: {names.short(block['tool_name'])}]"
         case "search_result":
             return search_text(block)
         case "document":
             return _document_text(block, at, shown)
         case _:
             return readable(block)
+
+
+def other_text(block: Json, at: str) -> str:
+    """Tell a block without a chat form as text, or refuse what must have its effect to mean anything."""
+    kind = block["type"]
+    if kind == "tool_addition" and block["tool"].get("type") == "tool_reference":
+        return ""  # names_loaded has seen it
+    if kind in _NO_FORM:
+        raise UnsupportedContent(f"{at}: {kind} blocks have no form on a chat backend's wire")
+    return readable(block)
 
 
 def readable(block: Json) -> str:
@@ -126,7 +135,8 @@ def readable(block: Json) -> str:
         case "fallback" | "mcp_tool_listing":
             return ""
         case kind:
-            return f"[{kind}: {json_text(_legible(block))}]"
+            told = {key: value for key, value in block.items() if key not in _OBVIOUS}
+            return f"[{kind}: {json_text(_legible(told))}]"
 
 
 def json_text(value: Any, at: str = "messages") -> str:
@@ -204,5 +214,7 @@ def _legible(value: Any, depth: int = 0) -> Any:
     return value
 
 
+_OBVIOUS = frozenset({"tool_use_id", "type"})
+_NO_FORM = frozenset({"container_upload", "tool_addition", "tool_removal"})
 _TOLD = (("title", "Title"), ("context", "Context"))
 _DEEPEST = 60

@@ -100,7 +100,7 @@ def to_chat(body: Json, *, model: str, must_reason: bool = False) -> tuple[Json,
     names = ToolNames.of(names_used(body))
     chat: Json = {"model": model, "messages": chat_messages(body, names, model)}
     for field, chat_field in _RENAMED.items():
-        if body.get(field) is not None:
+        if body.get(field) not in _NOTHING:
             chat[chat_field] = body[field]
     chat |= {field: value for field, value in body.items() if field in OWN}
     _add_tools(chat, body, names)
@@ -166,7 +166,11 @@ def _add_format(chat: Json, body: Json) -> None:
     name = _odd("_", title)[:64] if isinstance(title, str) else ""
     chat["response_format"] = {
         "type": "json_schema",
-        "json_schema": {"name": name or "answer", "strict": is_strict(schema), "schema": schema},
+        "json_schema": {
+            "name": name or "answer",
+            "strict": schema.get("type") == "object" and is_strict(schema),
+            "schema": schema,
+        },
     }
 
 
@@ -229,5 +233,6 @@ _RENAMED = {
     "top_k": "top_k",
     "stop_sequences": "stop",
 }
+_NOTHING: tuple[Any, ...] = (None, [])
 _TIERS = {"standard_only": "default"}
 _odd = re.compile(r"[^a-zA-Z0-9_-]").sub

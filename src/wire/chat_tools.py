@@ -74,7 +74,7 @@ def names_used(body: Json) -> Iterator[str]:
 
 
 def names_loaded(body: Json) -> set[str]:
-    """Give the names of deferred tools that the conversation has loaded, or that `tool_choice` forces."""
+    """Give the names of tools that the conversation has loaded or called, or that `tool_choice` forces."""
     loaded = {(body.get("tool_choice") or {}).get("name", "")}
     for message in body["messages"]:
         if isinstance(message.get("content"), list):
@@ -84,9 +84,11 @@ def names_loaded(body: Json) -> set[str]:
 
 
 def _references(block: Json) -> Iterator[str]:
-    """Give the names in a block's tool references: of a client's tool search, or of Anthropic's."""
+    """Give the names of tools a block calls or loads: by a client's tool search, or by Anthropic's."""
     content = block.get("content")
     match block["type"]:
+        case "tool_use":
+            yield block["name"]
         case "tool_result" if isinstance(content, list):
             yield from (part["tool_name"] for part in content if part["type"] == "tool_reference")
         case "tool_search_tool_result" if isinstance(content, dict):

@@ -14,7 +14,7 @@ from wire.chat_parts import (
     NO_OUTPUT,
     json_text,
     marked,
-    readable,
+    other_text,
     result_text,
     text_part,
     user_parts,
@@ -64,16 +64,10 @@ class Conversation:
 
     def add_system(self, content: str | list[Json], at: str) -> None:
         """Add the system prompt, or a system message; it never comes between a call and its result."""
-        blocks = _blocks(content)
         parts = []
-        for place, block in enumerate(blocks):
-            if block["type"] != "text":
-                if block["type"] == "tool_removal":
-                    raise UnsupportedContent(
-                        f"{at}.{place}: tools cannot be removed on a chat backend's wire"
-                    )
-                continue  # a tool_addition, which names_loaded has seen
-            text = _without_billing(block["text"])
+        for place, block in enumerate(_blocks(content)):
+            is_text = block["type"] == "text"
+            text = _without_billing(block["text"]) if is_text else other_text(block, f"{at}.{place}")
             if text:
                 parts.append(text_part(text, block))
         if parts:
@@ -85,7 +79,7 @@ class Conversation:
         answers = False
         for place, block in enumerate(_blocks(content)):
             if block["type"] == "tool_result":
-                self._turn.answer(block, f"{at}.{place}")
+                self._turn.answer(block, f"{at}.{place}", self._names)
                 answers = True
             else:
                 parts += user_parts(block, f"{at}.{place}")
@@ -107,11 +101,11 @@ class Conversation:
                     self._call(block, f"{at}.{place}")
                 case "thinking" | "redacted_thinking":
                     turn.details += restored(block, self._model)
-                case "image" | "document" | "container_upload" as kind:
+                case "image" | "document" as kind:
                     raise UnsupportedContent(f"{at}.{place}: {kind} blocks of an assistant have no chat form")
                 case _:
                     turn.begin()
-                    turn.add_text(readable(block), block)
+                    turn.add_text(other_text(block, f"{at}.{place}"), block)
                     turn.begin()
 
     def finish(self) -> list[Json]:
@@ -127,7 +121,10 @@ class Conversation:
         if not identity or identity in self._ids:
             identity = self._new_id()
         self._ids.add(identity)
-        function = {"name": self._names.short(block["name"]), "arguments": json_text(block["input"], at)}
+        function = {
+            "name": self._names.short(block["name"]),
+            "arguments": json_text(block["input"], f"{at}.input"),
+        }
         self._turn.add_call(block["id"], {"id": identity, "type": "function", "function": function})
 
     def _new_id(self) -> str:
@@ -181,14 +178,14 @@ class Turn:
         self.calls.append(call)
         self._gap = True
 
-    def answer(self, block: Json, at: str) -> None:
+    def answer(self, block: Json, at: str, names: ToolNames) -> None:
         """Add a tool_result to its call; ids used twice are answered in order."""
         waiting = self._open.get(block["tool_use_id"])
         if waiting is None:
             raise InvalidRequest(f"{at}.tool_use_id: no tool_use of the assistant turn before it has this id")
         unanswered = [index for index in waiting if index not in self._results]
         index = unanswered[0] if unanswered else waiting[-1]
-        self._results.setdefault(index, Result()).add(block, at)
+        self._results.setdefault(index, Result()).add(block, at, names)
 
     def add_user(self, parts: list[Json]) -> None:
         """Add what a user said, to the user's message before it if there is one."""
@@ -252,11 +249,11 @@ class Result:
         self._block: Json = {}
         self.shown: list[Json] = []
 
-    def add(self, block: Json, at: str) -> None:
+    def add(self, block: Json, at: str, names: ToolNames) -> None:
         """Add one tool_result."""
         pieces = []
         for place, inner in enumerate(_blocks(block.get("content") or [])):
-            pieces.append(result_text(inner, f"{at}.content.{place}", self.shown))
+            pieces.append(result_text(inner, f"{at}.content.{place}", self.shown, names))
             if inner.get("cache_control"):
                 self._block = inner
         text = "\n\n".join(piece for piece in pieces if piece) or NO_OUTPUT

@@ -20,7 +20,7 @@ from wire.check_blocks import (
 )
 from wire.check_tools import check_any_schema, check_tool_choice, check_tools
 from wire.errors import InvalidRequest
-from wire.known import ROLES, SYSTEM_BLOCKS
+from wire.known import ROLES, TEXT_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def _check_system(value: Any) -> None:
     if type(value) is str:
         return
     for place, block in enumerate(a_list(value, "system", "a string or a list of text blocks")):
-        check_block(block, SYSTEM_BLOCKS, f"system.{place}")
+        check_block(block, TEXT_BLOCKS, f"system.{place}")
 
 
 def _check_stream(value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wire.body import json_type
 from wire.errors import InvalidRequest
-from wire.known import BLOCKS, IMAGE_TYPES, RESULT_BLOCKS, SOURCE_BLOCKS, SYSTEM_BLOCKS
+from wire.known import BLOCKS, IMAGE_TYPES, RESULT_BLOCKS, SOURCE_BLOCKS, SYSTEM_BLOCKS, TEXT_BLOCKS
 from wire.media import check_media
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _search_result(block: Json, at: str) -> None:
     a_string(block.get("source"), f"{at}.source")
     a_string(block.get("title"), f"{at}.title")
     for place, part in enumerate(a_list(block.get("content"), f"{at}.content")):
-        check_block(part, _TEXT_ONLY, f"{at}.content.{place}")
+        check_block(part, TEXT_BLOCKS, f"{at}.content.{place}")
 
 
 def _tool_use(block: Json, at: str) -> None:
@@ -207,7 +207,6 @@ def _filled(value: Any, at: str) -> None:
         raise InvalidRequest(f"{at}: must not be empty")
 
 
-_TEXT_ONLY = frozenset({"text"})
 _BOOL_OR_NULL = frozenset({bool, type(None)})
 
 _CHECKS: dict[str, Callable[[Json, str], None]] = {

@@ -39,7 +39,10 @@ BLOCKS = frozenset(
 """Blocks of a user's or an assistant's message."""
 
 SYSTEM_BLOCKS = frozenset({"text", "tool_addition", "tool_removal"})
-"""Blocks of the system prompt and of `role: "system"` messages."""
+"""Blocks of `role: "system"` messages."""
+
+TEXT_BLOCKS = frozenset({"text"})
+"""Blocks of the system prompt, and of a search result."""
 
 RESULT_BLOCKS = frozenset({"browser_state", "document", "image", "search_result", "text", "tool_reference"})
 """Blocks inside a tool_result."""

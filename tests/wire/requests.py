@@ -49,7 +49,7 @@ def call(identity: str, name: str = "Read", **given: Any) -> dict[str, Any]:
 def result(identity: str, *content: Any, **fields: Any) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": identity, **fields}
     if content:
-        block["content"] = content[0] if len(content) == 1 and isinstance(content[0], str) else list(content)
+        block["content"] = message("user", content)["content"]
     return block
 
 

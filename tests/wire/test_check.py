@@ -79,6 +79,7 @@ BAD_FIELDS = [
     Case("system.0: must be a content block", {"system": ["x"]}),
     Case("system.1.type: unknown block type 'image'", {"system": [text("x"), image()]}),
     Case("system.0.text: must be a string", {"system": [{"type": "text"}]}),
+    Case("system.0.type: unknown block", {"system": [{"type": "tool_addition", "tool": {}}]}),
     Case("stream: must be a boolean", {"stream": "true"}),
     Case("stream: must be a boolean", {"stream": 1}),
     Case("temperature: must be a number", {"temperature": "1"}),
@@ -285,8 +286,8 @@ GOOD = {
     ),
     "system: text": request(system="Be brief."),
     "system: blocks": request(system=[text("Be brief.", cache_control=EPHEMERAL), text("")]),
-    "system: tool changes": request(
-        system=[{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "x"}}]
+    "role system: tool changes": request(
+        user("hi"), system({"type": "tool_addition", "tool": {"type": "tool_reference", "name": "x"}})
     ),
     "role system: text": request(user("hi"), system("Note.")),
     "role system: output_config": request(user("hi"), system("Note.", output_config={"effort": "low"})),
