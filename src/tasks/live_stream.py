@@ -15,12 +15,23 @@ if TYPE_CHECKING:
 class Translator(Protocol):
     """Upstream SSE bytes in, Anthropic SSE bytes out, whole frames only (`wire.chat_bytes`)."""
 
-    started: bool
-    failed: bool
-    usage: Json | None
-    cost: float | None
-    stop_reason: str | None
-    generation_id: str | None
+    @property
+    def started(self) -> bool: ...
+
+    @property
+    def failed(self) -> bool: ...
+
+    @property
+    def usage(self) -> Json | None: ...
+
+    @property
+    def cost(self) -> float | None: ...
+
+    @property
+    def stop_reason(self) -> str | None: ...
+
+    @property
+    def generation_id(self) -> str | None: ...
 
     def feed(self, data: bytes) -> bytes: ...
 

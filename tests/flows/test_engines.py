@@ -1,0 +1,87 @@
+"""The same flows under express and under Prefect's own engine: same answers, same steps."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import httpx
+import orjson
+import pytest
+
+from coordinators.http_upstream import HttpUpstream, Timeouts
+from coordinators.openrouter import OpenRouter
+from express import Run, run_plainly
+from flows.attempts import Patience
+from flows.messages import messages, streaming
+from tasks.exchange import Exchange, Streaming
+from wire.errors import GatewayError
+from wire.messages import new_id
+
+ASK = {"model": "openai/gpt-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Secret words"}]}
+EAGER = Patience(retries=2, base=0.0, cap=0.0)
+CASES = {
+    "whole": ({}, [{"text": "Hello."}], messages),
+    "streamed": ({"stream": True}, [{"text": "Hello.", "reasoning": "Hm."}], streaming),
+    "second try": ({}, [{"status": 503, "message": "busy"}, {"text": "Hello."}], messages),
+    "refused": ({}, [{"status": 402, "message": "no credit"}], messages),
+    "bad input": ({"max_tokens": "many"}, [], messages),
+}
+
+
+async def answer_of(call):
+    """Give the answer, or the error, with what is random in it left out."""
+    try:
+        answer = await call
+    except GatewayError as error:
+        return type(error).__name__, error.message
+    if isinstance(answer, Streaming):
+        async with aclosing(answer.live.frames()) as frames:
+            raw = b"".join([frame async for frame in frames])
+        await answer.live.close()
+        events = [orjson.loads(line[6:]) for line in raw.split(b"\n") if line.startswith(b"data: ")]
+        events[0]["message"].pop("id")
+        return events
+    message = orjson.loads(answer.body)
+    message.pop("id")
+    return message
+
+
+def exchange_for(change):
+    body = ASK | change
+    return Exchange(new_id("req"), {}, orjson.dumps(body), body=body)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_both_engines_do_the_same(openrouter, prefect_server, prefect_api, name):
+    change, replies, flow = CASES[name]
+    http = HttpUpstream(Timeouts())
+    backend = OpenRouter(http, base_url=openrouter.base_url, api_key="k", aliases={})
+
+    openrouter.script(*replies)
+    run = Run(flow.name, name="express")
+    by_express = await answer_of(run.call(flow, exchange_for(change), backend, EAGER))
+    openrouter.script(*replies)
+    native_name = f"native-{new_id('run')}"
+    by_prefect = await answer_of(run_plainly(flow, exchange_for(change), backend, EAGER, name=native_name))
+    await http.close()
+
+    assert by_express == by_prefect
+    recorded = await native_steps(prefect_api, native_name, len(run.steps))
+    assert recorded == {step.name: step.state for step in run.steps}
+
+
+async def native_steps(api, name, count):
+    """Read the task runs that Prefect's engine recorded: names and states."""
+    async with httpx.AsyncClient(base_url=api) as client:
+        for _ in range(100):
+            found = (await client.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": [name]}}})).json()
+            if found:
+                assert "Secret" not in str(found)
+                flow_run = {"flow_runs": {"id": {"any_": [found[0]["id"]]}}}
+                tasks = (await client.post("/task_runs/filter", json=flow_run)).json()
+                if len(tasks) >= count and all(task["state_type"] in {"COMPLETED", "FAILED"} for task in tasks):
+                    assert "Secret" not in str(tasks)
+                    return {task["name"]: task["state_type"].lower() for task in tasks}
+            await asyncio.sleep(0.1)
+    raise AssertionError(f"the steps of {name} were not recorded")
