@@ -132,6 +132,8 @@ class Bench:
             task = progress.add_task("rounds", total=self.pace.rounds * len(self.cases) * len(steps))
             for turn in range(self.pace.rounds):
                 for case in self.cases:
+                    if not self.console.is_terminal:  # where the bar is drawn at the end only
+                        print(f"round {turn + 1}: {case.name}", flush=True)
                     for target, child, port, column in steps[turn % 2 :: 1] + steps[: turn % 2]:
                         said = f"round {turn + 1}: {case.name}, {column.name}"
                         progress.update(task, description=said, refresh=True)
