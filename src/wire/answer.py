@@ -1,0 +1,28 @@
+"""What the answer's side must know of the request it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wire.names import ToolNames
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerContext:
+    """The request, as far as its answer depends on it.
+
+    `model` is the name the client asked for and is told; `upstream_model` the one that answers, for
+    signatures. `input_estimate` stands in `message_start` until the upstream tells its true usage.
+    `whose_key` names the setting that holds the upstream key, for errors.
+    """
+
+    message_id: str
+    model: str
+    upstream_model: str
+    input_estimate: int
+    tool_names: ToolNames
+    stop_sequences: tuple[str, ...] = ()
+    web_search: bool = False
+    whose_key: str = "the upstream key"
