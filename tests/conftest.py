@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
+from coordinators.prefect_server import PrefectServer
 from tests.fakes.handle import FakeOpenRouter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,13 @@ def openrouter(openrouter_process: FakeOpenRouter) -> FakeOpenRouter:
     """The fake OpenRouter, with an empty script and nothing seen yet."""
     openrouter_process.reset()
     return openrouter_process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PrefectServer]:
+    """A real Prefect server; each worker of pytest-xdist has its own, on the next free port."""
+    server = PrefectServer(tmp_path_factory.mktemp("prefect"), port=4300)
+    await server.start()
+    assert await server.ready(within=100), server.log_path.read_text()
+    yield server
+    await server.stop()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.utilities.annotations import BaseAnnotation, opaque
 
+from express.feeds import components
 from express.runs import Run, _current
 from express.summaries import summary_of
 
@@ -18,7 +21,15 @@ R = TypeVar("R")
 
 # What Prefect's engine does around a function. An express run does not, so a step that relied on
 # it would mean two things: say it in the function instead.
-_ENGINE_OPTIONS = ("retries", "retry_condition_fn", "timeout_seconds", "cache_key_fn", "persist_result")
+_ENGINE_OPTIONS = (
+    "retries",
+    "retry_condition_fn",
+    "timeout_seconds",
+    "cache_key_fn",
+    "persist_result",
+    "validate_parameters",
+)
+_CALL_OPTIONS = frozenset({"return_state", "wait_for"})
 
 
 def _refuse_engine_options(name: str, options: dict[str, Any]) -> None:
@@ -44,6 +55,12 @@ class _Direct:
         run.leave(record, result)
         return result
 
+    def _like(self, plain: Any) -> Any:
+        """Give this with the attributes of `plain`: Prefect's `with_options` forgets the class."""
+        changed = copy(self)
+        changed.__dict__.update(plain.__dict__)
+        return changed
+
     async def _awaited_by(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         record = run.enter(self.name, args, kwargs)
         try:
@@ -60,6 +77,10 @@ class Step(Task[P, R], _Direct):
 
     It caches and persists nothing. It may return a live stream, but not be a generator: Prefect's
     engine does not close what a generator holds when its reader leaves.
+
+    Under Prefect's engine its arguments are opaque: Prefect would walk all of a conversation for
+    what fed it, where an express run looks one level deep. So the components of its arguments are
+    handed over beside them, as what the task waits for.
     """
 
     def __init__(self, fn: Callable[P, R], **options: Any) -> None:
@@ -73,8 +94,21 @@ class Step(Task[P, R], _Direct):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             run = _current.get()
             if run is None:
-                return super().__call__(*args, **kwargs)
+                return self._plainly(*args, **kwargs)
             return self._awaited_by(run, args, kwargs) if self.isasync else self._called_by(run, args, kwargs)
+
+        def _plainly(self, *args: Any, return_state: bool = False, wait_for: Any = (), **kwargs: Any) -> Any:
+            parts = [opaque(part) for value in (*args, *kwargs.values()) for part in components(value)]
+            return super().__call__(
+                *map(opaque, args),
+                return_state=return_state,
+                wait_for=[*wait_for, *parts],
+                **{name: opaque(value) for name, value in kwargs.items()},
+            )
+
+        def with_options(self, **options: Any) -> Any:
+            _refuse_engine_options(self.name, options)
+            return self._like(super().with_options(**options))
 
 
 class Pipeline(Flow[P, R], _Direct):
@@ -91,15 +125,23 @@ class Pipeline(Flow[P, R], _Direct):
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Give what the run shows of its arguments: their own summaries, or their types' names."""
-        return {name: summary_of(value) for name, value in parameters.items()}
+        return {
+            name: summary_of(value.unwrap() if isinstance(value, BaseAnnotation) else value)
+            for name, value in parameters.items()
+        }
 
     if not TYPE_CHECKING:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             run = _current.get()
             if run is None:
-                return super().__call__(*args, **kwargs)
+                values = {name: opaque(value) for name, value in kwargs.items() if name not in _CALL_OPTIONS}
+                return super().__call__(*map(opaque, args), **{**kwargs, **values})
             return self._awaited_by(run, args, kwargs) if self.isasync else self._called_by(run, args, kwargs)
+
+        def with_options(self, **options: Any) -> Any:
+            _refuse_engine_options(self.name, options)
+            return self._like(super().with_options(**options))
 
 
 @overload
