@@ -89,7 +89,7 @@ class Step(Task[P, R], _Direct):
         if self.isgenerator:
             raise TypeError(f"{self.name}: a step returns its stream, it does not yield it")
 
-    if not TYPE_CHECKING:  # Prefect's overloads stay what the type checker sees
+    if not TYPE_CHECKING:  # pragma: no branch - Prefect's overloads stay what the type checker sees
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             run = _current.get()
@@ -130,7 +130,7 @@ class Pipeline(Flow[P, R], _Direct):
             for name, value in parameters.items()
         }
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             run = _current.get()

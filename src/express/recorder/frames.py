@@ -106,14 +106,14 @@ def _json(document: dict[str, Any]) -> bytes:
 def _bounded(document: dict[str, Any]) -> bytes:
     """Encode within the limit: cut long texts and lists, and say so among the parameters."""
     body = _json(document)
+    if len(body) <= BODY_LIMIT:
+        return body
     for text, items in _CUTS:
-        if len(body) <= BODY_LIMIT:
-            return body
         document = _cut(orjson.loads(body), text, items)
         document["parameters"]["note"] = "cut to fit the recorder's frame"
         body = _json(document)
-    if len(body) <= BODY_LIMIT:
-        return body
+        if len(body) <= BODY_LIMIT:
+            return body
     return _json({**document, "tags": [], "parameters": {}, "summary": {}, "logs": [], "steps": []})
 
 
