@@ -66,6 +66,21 @@ class ClaudeCode:
             **more,
         }
 
+    def finish_onboarding(self) -> None:
+        """Write the settings of someone who has started Claude Code in this project before."""
+        known = {
+            "hasCompletedOnboarding": True,
+            "theme": "dark",
+            "projects": {str(self.project): {"hasTrustDialogAccepted": True}},
+        }
+        (self.folder / "config" / ".claude.json").write_text(json.dumps(known))
+
+    def interactive_environment(self, **more: str) -> dict[str, str]:
+        """Give the environment for a terminal: a token, since a new API key would first be asked about."""
+        environment = self.environment(ANTHROPIC_AUTH_TOKEN="e2e-not-a-token", **more)
+        del environment["ANTHROPIC_API_KEY"]
+        return environment
+
     def run(self, prompt: str, *args: str, seconds: float = 60, **environment: str) -> Session:
         """Ask headless, all tools allowed, and wait for the end."""
         told = ["-p", prompt, "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]

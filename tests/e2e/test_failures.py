@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,20 +69,48 @@ def test_overflow_makes_claude_code_compact(claude: ClaudeCode, openrouter: Fake
 
 @pytest.mark.parametrize("fault", ["error_frame", "reset", "truncate"])
 def test_failure_in_mid_stream(
-    claude: ClaudeCode, openrouter: FakeOpenRouter, path: str, fault: str
+    claude: ClaudeCode, openrouter: FakeOpenRouter, path: str, wire: str, fault: str
 ) -> None:
+    """After an `error` event in mid-stream Claude Code asks once more, not streamed."""
     openrouter.script(
-        {"text": "This answer breaks off in the middle of it.", "fault": fault, "after": 5},
+        {"text": "This answer breaks off in the middle of it.", "fault": fault, "after": 6},
         {"text": "The whole answer."},
     )
     session = claude.run("Try.")
-    print(session.events[1:], [r["body"].get("stream") for r in openrouter.requests(path)])
-    assert 0
+    assert session.result["result"] == "The whole answer."
+    assert [block["text"] for block in session.blocks("assistant", "text")] == ["The whole answer."]
+    streamed = [request["body"].get("stream", False) for request in openrouter.requests(path)]
+    assert streamed == [True, wire == "direct" and fault != "error_frame"]
 
 
-def test_failure_before_the_first_event(claude: ClaudeCode, openrouter: FakeOpenRouter, path: str, wire: str) -> None:
-    faults = ["reset_before_headers", "reset_after_headers", "empty", "error_frame"]
-    openrouter.script(*({"text": "never seen", "fault": fault, "after": 0} for fault in faults), {"text": "There."})
+def test_failure_in_mid_tool(claude: ClaudeCode, openrouter: FakeOpenRouter, path: str) -> None:
+    """A call whose arguments broke off is never made."""
+    file = claude.project / "never.txt"
+    written = {"name": "Write", "input": {"file_path": str(file), "content": "half of it"}}
+    openrouter.script({"tools": [written], "fault": "error_frame", "after": 6}, {"text": "The whole answer."})
     session = claude.run("Try.")
-    print(session.events[1:], [r["body"].get("stream") for r in openrouter.requests(path)])
-    assert 0
+    assert session.result["result"] == "The whole answer."
+    assert session.blocks("assistant", "tool_use") == []
+    assert not file.exists()
+    assert len(openrouter.requests(path)) == 2
+
+
+def test_failures_before_the_first_event(
+    claude: ClaudeCode, openrouter: FakeOpenRouter, path: str, wire: str
+) -> None:
+    faults = ["reset_before_headers", "reset_after_headers", "empty", "error_frame"]
+    failures = [{"text": "never seen", "fault": fault, "after": 0} for fault in faults]
+    openrouter.script(*failures, {"text": "There."})
+    session = claude.run("Try.")
+    assert session.result["result"] == "There."
+    assert len(openrouter.requests(path)) == 5
+    if wire != "direct":
+        assert len(session.system("api_retry")) == 1
+        assert all(request["body"]["stream"] for request in openrouter.requests(path))
+
+
+def test_leaving_closes_the_upstream(claude: ClaudeCode, openrouter: FakeOpenRouter, path: str) -> None:
+    openrouter.script({"text": "never finished", "fault": "stall", "after": 4})
+    with pytest.raises(subprocess.TimeoutExpired):
+        claude.run("Try.", seconds=3)
+    assert openrouter.wait_closed(path, seconds=2)["finished"] is False

@@ -30,6 +30,7 @@ class GatewayProcess:
         self.folder = tempfile.TemporaryDirectory(prefix="headgate-test-")
         self.log_path = Path(self.folder.name) / "stderr.log"
         self._arguments = arguments
+        self._drainer = threading.Thread(target=self._drain, daemon=True)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
         self.environment = {
             **inherited,
@@ -54,7 +55,7 @@ class GatewayProcess:
             self.output.append(line)
             if found := _ADDRESS.match(line):
                 self.url = found[1]
-                threading.Thread(target=self._drain, daemon=True).start()
+                self._drainer.start()
                 return self
         code = self.process.wait(10)
         raise AssertionError(f"headgate ended with {code} before it served:\n{self.log_path.read_text()}")
@@ -62,7 +63,8 @@ class GatewayProcess:
     def _drain(self) -> None:
         assert self.process is not None
         assert self.process.stdout is not None
-        self.output.extend(self.process.stdout)
+        with self.process.stdout:
+            self.output.extend(self.process.stdout)
 
     def log(self) -> str:
         return self.log_path.read_text()
@@ -76,6 +78,7 @@ class GatewayProcess:
             return self.process.wait(40)
         finally:
             self.process.kill()
+            self._drainer.join()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -12,7 +12,7 @@ A reply's `fault` says what goes wrong, `after` how many pieces were sent before
     reset_before_headers, reset_after_headers, reset   the connection is reset (RST), the last in mid-stream
     half_json       the next piece, or the whole body, is cut in half, then a clean end
     stall_headers, stall   never another byte
-    error_frame     an error in the stream (`error`: {code, message}), then its end
+    error_frame     an error in the stream (`error`: {code, message}), then its end; not streamed: error_in_200
     error_in_200    an error as the JSON body of a 200
     truncate        a clean end too early
     empty           no body at all
@@ -205,7 +205,7 @@ async def perform(request: web.Request, reply: Json, seen: Seen) -> web.StreamRe
     generation = f"gen-1763942400-{uuid.uuid4().hex[:20]}"
     kind = ChatRendering if seen.path == "chat" else MessagesRendering
     rendering: Rendering = kind(reply, seen.body["model"], generation)
-    if fault == "error_in_200":
+    if fault == "error_in_200" or (fault == "error_frame" and not stream):
         error = error_of(reply)
         return web.json_response({"error": {"code": error["code"], "message": error["message"]}})
     pieces = raw_pieces(reply)
