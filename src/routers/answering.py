@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tasks.exchange import Exchange
 
+_STOP_TAIL = 80
 _JSON = (b"content-type", b"application/json")
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -106,6 +107,8 @@ async def _send_frames(answer: Sending, send: Send, ping_seconds: float) -> None
     async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
         try:
             async for frame in frames:
+                if b"message_stop" in frame[-_STOP_TAIL:]:
+                    pinger.stop()  # the message is over, though the upstream may not have closed yet
                 pinger.sent()
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
         finally:

@@ -35,7 +35,8 @@ def pack_details(details: list[Json], model: str) -> str:
     then dropped on the next turn, as a foreign one is.
     """
     try:
-        plain = orjson.dumps(details)
+        # sorted: the same reply gives the same signature, streamed or whole
+        plain = orjson.dumps(details, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # orjson.JSONEncodeError: nested deeper than 254
         return ""
     if len(plain) > LARGEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 ASK = {
-    "model": "claude-sonnet-4-5",
+    "model": "claude-opus-4-6",
     "max_tokens": 1024,
     "messages": [{"role": "user", "content": "Hello"}],
 }
@@ -42,7 +42,7 @@ def test_a_stream_and_a_whole_answer_are_equal(client, openrouter, name):
         streamed = stream.get_final_message()
     assert blocks(streamed) == blocks(whole)
     assert streamed.stop_reason == whole.stop_reason
-    assert streamed.model == whole.model == "claude-sonnet-4-5"
+    assert streamed.model == whole.model == "claude-opus-4-6"
     assert streamed.usage.output_tokens == whole.usage.output_tokens == 5
     assert streamed.usage.input_tokens == whole.usage.input_tokens == 77
 
@@ -59,7 +59,7 @@ def test_the_upstream_gets_its_own_name_and_our_key(client, openrouter, wire):
     client.messages.create(**ASK, extra_headers={"anthropic-beta": "one-2025-01-01"})
     (seen,) = openrouter.requests(wire)
     headers = {name.lower(): value for name, value in seen["headers"].items()}
-    assert seen["body"]["model"] == "anthropic/claude-sonnet-4.5"
+    assert seen["body"]["model"] == "anthropic/claude-opus-4.6"
     assert headers["authorization"] == "Bearer sk-or-v1-ours"
     assert "client-key" not in str(seen)
     assert ("anthropic-beta" in headers) == (wire == "messages")
@@ -78,7 +78,7 @@ def test_the_messages_wire_is_nearly_verbatim(messages_process, openrouter):
     body = ASK | {"context_management": {"edits": []}, "unknown_field": {"kept": [1, None]}, "stream": False}
     httpx.post(f"{messages_process.url}/v1/messages?beta=true", json=body).raise_for_status()
     (seen,) = openrouter.requests("messages")
-    assert seen["body"] == body | {"model": "anthropic/claude-sonnet-4.5"}
+    assert seen["body"] == body | {"model": "anthropic/claude-opus-4.6"}
 
 
 def test_v1_twice_is_answered_alike(gateway, openrouter):

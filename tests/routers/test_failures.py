@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 ASK = {
-    "model": "claude-sonnet-4-5",
+    "model": "claude-opus-4-6",
     "max_tokens": 1024,
     "messages": [{"role": "user", "content": "Hello"}],
 }
@@ -46,7 +46,13 @@ def test_error_table(gateway, openrouter, wire, upstream, status, kind, calls, s
     openrouter.script({"status": upstream, "message": "as told", "times": 0})
     answer = post(gateway, ASK | {"stream": stream})
     error = answer.json()
-    assert (answer.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
+    if wire == "messages" and upstream not in {401, 403}:
+        # Anthropic's own errors pass unmodified; only a refusal of our key is told in our words.
+        assert error["error"]["message"] == "as told"
+        assert answer.status_code == upstream
+    else:
+        assert (answer.status_code, error["error"]["type"]) == (status, kind)
+    assert error["type"] == "error"
     assert answer.headers["request-id"].startswith("req_")
     assert len(openrouter.requests(wire)) == calls
 
@@ -109,7 +115,7 @@ def test_silence_is_bridged_by_pings(gateway, openrouter):
     openrouter.script({"text": "slow as can be", "chunk": 5, "delay": 0.8})
     answer = post(gateway, ASK | {"stream": True})
     assert "event: ping" in answer.text
-    assert answer.text.rstrip().endswith('{"type":"message_stop"}')
+    assert "message_stop" in answer.text.rpartition("event: ")[2]
 
 
 def leave(gateway, body, *, after_first_byte):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.routers.conftest import gateway_on
 
-ASK = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+ASK = {"model": "claude-opus-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ async def test_fifty_counts_at_once(chat_process, openrouter):
 
         def count(number):
             asked = [{"role": "user", "content": f"{number} words " * 400}]
-            return client.messages.count_tokens(model="claude-sonnet-4-5", messages=asked, tools=[])
+            return client.messages.count_tokens(model="claude-opus-4-6", messages=asked, tools=[])
 
         counts = await asyncio.gather(*(count(number) for number in range(50)))
     assert all(800 < counted.input_tokens < 2400 for counted in counts)
@@ -116,7 +116,7 @@ async def test_fifty_counts_at_once(chat_process, openrouter):
 
 
 def test_a_megabyte_is_counted(chat_process):
-    body = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "some words " * 95_000}]}
+    body = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "some words " * 95_000}]}
     answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens?beta=true", json=body, timeout=30)
     assert answer.json()["input_tokens"] > 100_000
 
