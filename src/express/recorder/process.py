@@ -110,6 +110,7 @@ class Recorder:
                 server.close()
                 await self._flush()
             finally:
+                self._hang_up()
                 for task in writers:
                     task.cancel()
                 await asyncio.gather(*writers, return_exceptions=True)
@@ -119,11 +120,14 @@ class Recorder:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._flush_seconds):
                 await asyncio.sleep(0.1)  # what is in the sockets, and the gateway's last words
-                for transport in list(self.connections):
-                    transport.close()
+                self._hang_up()
                 await asyncio.sleep(0)
                 self.intake.expire()
                 await self.intake.idle()
+
+    def _hang_up(self) -> None:
+        for transport in self.connections:
+            transport.close()
 
     async def _write(self) -> None:
         while True:
