@@ -86,7 +86,8 @@ def _stacks(lines: Iterable[str]) -> Counter[tuple[str, ...]]:
     counted: Counter[tuple[str, ...]] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
-        if count.isdigit():
+        # Threads are left out: the only one waits for the parent's end, which py-spy takes for work.
+        if count.isdigit() and not stack.startswith("Thread._bootstrap"):
             counted[tuple(stack.split(";"))] += int(count)
     return counted
 

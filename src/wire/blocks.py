@@ -9,7 +9,7 @@ are a JSON object; what is still incomplete when the stream ends, ends then.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -23,80 +23,72 @@ if TYPE_CHECKING:
     from wire.names import ToolNames
 
 
-class Block(Protocol):
-    """A block that takes shape: what it gives is taken once."""
+class Block:
+    """A block that takes shape. `pending` holds the deltas that wait for its turn or its start."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self) -> None:
+        self.pending: list[Json] = []
 
     def opening(self, *, last: bool) -> Json | None:
         """Give the block as it starts; None while that is unknown, and at `last` if it is nothing at all."""
-        ...
-
-    def take(self) -> list[Json]:
-        """Give the deltas that came since the last call."""
-        ...
+        raise NotImplementedError
 
     def ending(self) -> list[Json]:
         """Give the deltas that only the end brings."""
-        ...
+        return []
 
     def complete(self) -> bool:
         """Say whether the block may end as it is."""
-        ...
+        return True
 
 
-class TextBlock:
+class TextBlock(Block):
     """Text, and the citations that belong to it."""
 
-    __slots__ = ("citations", "pieces")
+    __slots__ = ("citations",)
 
     def __init__(self, citations: list[Json]) -> None:
-        self.pieces: list[str] = []
+        super().__init__()
         self.citations = citations
 
-    def opening(self, *, last: bool) -> Json | None:  # noqa: ARG002  (Block's)
+    def opening(self, *, last: bool) -> Json | None:  # noqa: ARG002  (any text is a start)
         return {"type": "text", "text": ""}
-
-    def take(self) -> list[Json]:
-        deltas: list[Json] = [{"type": "text_delta", "text": piece} for piece in self.pieces]
-        self.pieces.clear()
-        return deltas
 
     def ending(self) -> list[Json]:
         return [{"type": "citations_delta", "citation": citation} for citation in self.citations]
 
-    def complete(self) -> bool:
-        return True
 
-
-class ReasoningBlock:
+class ReasoningBlock(Block):
     """Reasoning: a thinking block as soon as there is text to show, else a redacted one at its end.
 
     Its details travel to the next turn in the signature, or in the redacted block's data.
     """
 
-    __slots__ = ("_details", "_model", "_plain", "_shown", "_taken")
+    __slots__ = ("_details", "_model", "_plain", "_shown")
 
     def __init__(self, details: list[Json], model: str) -> None:
+        super().__init__()
         self._details = details
         self._model = model
         self._shown: list[str] = []
-        self._taken = 0
         self._plain = False
 
-    def add(self, text: str, details: list[Json]) -> None:
-        """Take plain `text` and `details`, which usually say the same twice.
+    def add(self, text: str, details: list[Json]) -> str:
+        """Take plain `text` and `details`, which usually say the same twice; give what is new to show.
 
         Once text came that no detail held, the text of later details is a repetition.
         """
-        shown = shown_text(details)
-        self._plain = self._plain or bool(text and not shown)
-        self._details.extend(details)
-        if piece := text or ("" if self._plain else shown):
-            self._shown.append(piece)
-
-    @property
-    def shows(self) -> bool:
-        """Say whether there is text to show."""
-        return bool(self._shown)
+        if details:
+            self._details.extend(details)
+        if not text:
+            text = "" if self._plain else shown_text(details)
+        elif not self._plain:
+            self._plain = not shown_text(details)
+        if text:
+            self._shown.append(text)
+        return text
 
     def opening(self, *, last: bool) -> Json | None:
         if self._shown:
@@ -104,43 +96,35 @@ class ReasoningBlock:
         data = self._packed() if last else ""
         return {"type": "redacted_thinking", "data": data} if data else None
 
-    def take(self) -> list[Json]:
-        fresh = self._shown[self._taken :]
-        self._taken = len(self._shown)
-        return [{"type": "thinking_delta", "thinking": piece} for piece in fresh]
-
     def ending(self) -> list[Json]:
         signature = self._packed() if self._shown else ""
         return [{"type": "signature_delta", "signature": signature}] if signature else []
-
-    def complete(self) -> bool:
-        return True
 
     def _packed(self) -> str:
         details = joined(self._details) or [{"type": "reasoning.text", "text": "".join(self._shown)}]
         return pack_details(details, self._model)
 
 
-class ToolBlock:
+class ToolBlock(Block):
     """One tool call. `given` is the id from upstream, if any; `used` holds the ids of this answer."""
 
-    __slots__ = ("_arguments", "_names", "_taken", "_used", "closed", "given", "name", "opened")
+    __slots__ = ("_arguments", "_closed", "_names", "_opened", "_used", "given", "name")
 
     def __init__(self, given: str, names: ToolNames, used: set[str]) -> None:
+        super().__init__()
         self.given = given
         self.name = ""
-        self.opened = False
-        self.closed = False
+        self._opened = False
+        self._closed = False
         self._arguments: list[str] = []
-        self._taken = 0
         self._names = names
         self._used = used
 
     def add(self, name: str, arguments: str) -> None:
         """Take a piece of the name, of the arguments, or of both; some backends repeat the whole name."""
-        if self.closed and arguments.strip():
+        if self._closed and arguments.strip():
             raise UpstreamFailed(f"the upstream went on with a finished call of the tool {self.name!r}")
-        if name != self.name and not self.opened:
+        if name and name != self.name and not self._opened:
             self.name += name
         if arguments:
             self._arguments.append(arguments)
@@ -152,20 +136,15 @@ class ToolBlock:
             return None
         if not self._arguments and not last:  # the name may go on
             return None
-        self.opened = True
+        self._opened = True
         call_id = self.given
         if not call_id or call_id in self._used:
             call_id = new_id("toolu")
         self._used.add(call_id)
         return {"type": "tool_use", "id": call_id, "name": self._names.original(self.name), "input": {}}
 
-    def take(self) -> list[Json]:
-        fresh = self._arguments[self._taken :]
-        self._taken = len(self._arguments)
-        return [{"type": "input_json_delta", "partial_json": piece} for piece in fresh]
-
     def ending(self) -> list[Json]:
-        self.closed = True
+        self._closed = True
         if any(piece.strip() for piece in self._arguments):
             return []
         return [{"type": "input_json_delta", "partial_json": "{}"}]
@@ -180,32 +159,27 @@ class ToolBlock:
         return True
 
 
-class FixedBlock:
+class FixedBlock(Block):
     """A block that is whole from its start, such as a search result."""
 
     __slots__ = ("_block", "_deltas")
 
     def __init__(self, block: Json, deltas: list[Json]) -> None:
+        super().__init__()
         self._block = block
         self._deltas = deltas
 
-    def opening(self, *, last: bool) -> Json | None:  # noqa: ARG002
+    def opening(self, *, last: bool) -> Json | None:  # noqa: ARG002  (known from the start)
         return self._block
-
-    def take(self) -> list[Json]:
-        return []
 
     def ending(self) -> list[Json]:
         return self._deltas
-
-    def complete(self) -> bool:
-        return True
 
 
 class Blocks:
     """The row of blocks; `events` collects what they give, and whoever feeds takes it away."""
 
-    __slots__ = ("_current", "_delta", "_index", "_opened", "_waiting", "events", "tail")
+    __slots__ = ("_current", "_index", "_opened", "_waiting", "events", "tail")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -221,56 +195,58 @@ class Blocks:
         self.tail = block
         self._advance()
 
-    def touched(self, block: Block) -> None:
-        """Say that `block` has something new."""
-        if block is self._current:
-            self._pour()
-            if self._waiting:
-                self._advance()
+    def write(self, block: Block, delta: Json) -> None:
+        """Give a block of the row its next delta."""
+        if block is not self._current:
+            block.pending.append(delta)
+            return
+        if self._opened:
+            self.events.append({"type": "content_block_delta", "index": self._index, "delta": delta})
+        else:
+            block.pending.append(delta)
+            self._open(block)
+        if self._waiting:
+            self._advance()
 
     def close_all(self) -> None:
         """End every block in its turn."""
-        while self._current is not None or self._waiting:
-            self._close()
-            self._next()
+        while self._current is not None:
+            self._close(self._current)
 
     def _advance(self) -> None:
         while self._waiting and (self._current is None or self._current.complete()):
-            self._close()
-            self._next()
+            if self._current is not None:
+                self._close(self._current)
+            else:
+                self._next()
 
     def _next(self) -> None:
         self._current = self._waiting.popleft() if self._waiting else None
         if self._current is not None:
-            self._pour()
+            self._open(self._current)
 
-    def _pour(self, *, last: bool = False) -> None:
-        """Write what the current block has, once it is known how it starts."""
-        block = self._current
-        assert block is not None  # noqa: S101  (for the type checker)
-        if not self._opened:
-            opening = block.opening(last=last)
-            if opening is None:
-                return
-            self._opened = True
-            self.events.append(
-                {"type": "content_block_start", "index": self._index, "content_block": opening}
-            )
-        self._write(block.take())
-
-    def _close(self) -> None:
-        """End the current block: the one place that does."""
-        if self._current is None:
+    def _open(self, block: Block, *, last: bool = False) -> None:
+        """Start the current block and write what it has, once it is known how it starts."""
+        opening = block.opening(last=last)
+        if opening is None:
             return
-        self._pour(last=True)
+        self._opened = True
+        self.events.append({"type": "content_block_start", "index": self._index, "content_block": opening})
+        self._write(block.pending)
+        block.pending.clear()
+
+    def _close(self, block: Block) -> None:
+        """End the current block, the one place that does, and pass the turn on."""
+        if not self._opened:
+            self._open(block, last=True)
         if self._opened:
-            self._write(self._current.ending())
+            self._write(block.ending())
             self.events.append({"type": "content_block_stop", "index": self._index})
             self._index += 1
             self._opened = False
-        if self.tail is self._current:
+        if self.tail is block:
             self.tail = None
-        self._current = None
+        self._next()
 
     def _write(self, deltas: list[Json]) -> None:
         index = self._index

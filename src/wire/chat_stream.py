@@ -171,31 +171,28 @@ class ChatStream:
             return
         blocks = self._blocks
         block = blocks.tail
-        if type(block) is TextBlock:
-            block.pieces.append(text)
-            blocks.touched(block)
-            return
-        self._start()
-        self._settle()
-        block = TextBlock(self._uncited)
-        self._uncited = []
-        block.pieces.append(text)
-        blocks.append(block)
+        if type(block) is not TextBlock:
+            self._start()
+            self._settle()
+            block = TextBlock(self._uncited)
+            self._uncited = []
+            blocks.append(block)
+        blocks.write(block, {"type": "text_delta", "text": text})
 
     def _take_reasoning(self, text: str, details: list[Json]) -> None:
         block = self._blocks.tail
-        if isinstance(block, ReasoningBlock):
-            block.add(text, details)
-            self._blocks.touched(block)
-            return
-        block = ReasoningBlock(self._hidden, self._context.upstream_model)
-        block.add(text, details)
-        if block.shows:
+        new = type(block) is not ReasoningBlock
+        if new:
+            block = ReasoningBlock(self._hidden, self._context.upstream_model)
+        assert isinstance(block, ReasoningBlock)  # noqa: S101  (for the type checker)
+        shown = block.add(text, details)
+        if new and (shown or self._hidden):
             self._start()
+        if new and shown:
             self._hidden = []
             self._blocks.append(block)
-        elif self._hidden:
-            self._start()
+        if shown:
+            self._blocks.write(block, {"type": "thinking_delta", "thinking": shown})
 
     def _take_citations(self, citations: list[Json]) -> None:
         if not citations:
@@ -219,8 +216,8 @@ class ChatStream:
             self._start()
             self._settle()
             self._blocks.append(block)
-        else:
-            self._blocks.touched(block)
+        if arguments:
+            self._blocks.write(block, {"type": "input_json_delta", "partial_json": arguments})
 
     def _settle(self) -> None:
         """Give reasoning that shows no text its own block, before whatever comes next."""
@@ -231,10 +228,7 @@ class ChatStream:
     def _end_blocks(self) -> None:
         self._settle()
         if self._uncited:
-            block = TextBlock(self._uncited)
-            block.pieces.append(sources_text(self._uncited))
-            self._uncited = []
-            self._blocks.append(block)
+            self._take_text(sources_text(self._uncited))
         if self._context.web_search and (results := self._citations.results()):
             self._append_search(results)
         self._blocks.close_all()

@@ -22,16 +22,14 @@ def details_of(value: Any) -> list[Json]:
     """Pick the details that say something from a delta's or message's `reasoning_details`."""
     if not isinstance(value, list):
         return []
-    return [
-        piece
-        for piece in value
-        if isinstance(piece, dict) and any(piece[name] for name in piece.keys() - _SAYS_NOTHING)
-    ]
+    return [piece for piece in value if isinstance(piece, dict) and (piece.get("text") or _says(piece))]
 
 
 def shown_text(details: list[Json]) -> str:
     """Give what a person may read of the details."""
-    return "".join(_text(piece) for piece in details)
+    if len(details) == 1:  # nearly always
+        return _text(details[0])
+    return "".join(map(_text, details))
 
 
 def joined(pieces: Iterable[Json]) -> list[Json]:
@@ -50,6 +48,10 @@ def joined(pieces: Iterable[Json]) -> list[Json]:
         if text := "".join(parts):
             detail[_SHOWN[detail["type"]]] = text
     return whole
+
+
+def _says(piece: Json) -> bool:
+    return any(piece[name] for name in piece.keys() - _SAYS_NOTHING)
 
 
 def _text(piece: Json) -> str:

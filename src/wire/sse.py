@@ -112,7 +112,7 @@ def frames_of(text: bytes) -> list[Frame]:
     for lines in text.split(b"\n\n"):
         if lines.startswith(b"data: ") and b"\n" not in lines:
             frames.append(Frame(None, lines[6:]))
-        elif (frame := _frame(lines)) is not None:
+        elif lines and (frame := _frame(lines)) is not None:
             frames.append(frame)
     return frames
 

@@ -35,7 +35,9 @@ def main() -> None:
         if "id" not in told:
             continue
         result = result_of(told["method"], told.get("params", {}))
-        answer = {"result": result} if result is not None else {"error": {"code": -32601, "message": "unknown"}}
+        answer = (
+            {"result": result} if result is not None else {"error": {"code": -32601, "message": "unknown"}}
+        )
         sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": told["id"], **answer}) + "\n")
         sys.stdout.flush()
 

@@ -99,7 +99,9 @@ def test_long_mcp_names_are_shortened_and_restored(
     openrouter.script({"text": "Nothing yet."})
     told = ("Shout.", "--mcp-config", str(config), "--strict-mcp-config")
     claude.run(*told, ENABLE_TOOL_SEARCH="false")
-    offered = [tool for tool in tool_names(good(openrouter, path)[0]["body"]) if tool.startswith("mcp__a_server")]
+    offered = [
+        tool for tool in tool_names(good(openrouter, path)[0]["body"]) if tool.startswith("mcp__a_server")
+    ]
     openrouter.reset()
     openrouter.script({"tools": [{"name": offered[0], "input": {"words": "hear me"}}]}, {"text": "Shouted."})
     session = claude.run(*told, ENABLE_TOOL_SEARCH="false")

@@ -26,14 +26,16 @@ def test_retries_end_well(
     assert session.result["result"] == "At last."
     assert len(openrouter.requests(path)) == FAILURES + 1
     retries = session.system("api_retry")
-    shown = {429: 429, 529: 529, 503: 503 if wire == "direct" else 529}[status]
+    shown = 529 if (status, wire) == (503, "chat") else status  # the messages wire tells errors unmodified
     assert [retry["error_status"] for retry in retries] == [shown] * (4 if wire == "direct" else 1)
 
 
 def test_a_refused_upstream_key_is_told_at_once(
     claude: ClaudeCode, openrouter: FakeOpenRouter, path: str, wire: str
 ) -> None:
-    openrouter.script({"status": 403 if wire == "direct" else 401, "message": "No auth credentials", "times": 0})
+    openrouter.script(
+        {"status": 403 if wire == "direct" else 401, "message": "No auth credentials", "times": 0}
+    )
     session = claude.run("Try.")
     assert session.result["is_error"] is True
     assert session.result["api_error_status"] == 403
@@ -47,7 +49,9 @@ OVERFLOWS = {
 }
 
 
-def test_overflow_makes_claude_code_compact(claude: ClaudeCode, openrouter: FakeOpenRouter, path: str) -> None:
+def test_overflow_makes_claude_code_compact(
+    claude: ClaudeCode, openrouter: FakeOpenRouter, path: str
+) -> None:
     openrouter.script(
         {"name": "first", "text": "First answer. " * 50},
     )
@@ -73,7 +77,7 @@ def test_failure_in_mid_stream(
 ) -> None:
     """After an `error` event in mid-stream Claude Code asks once more, not streamed."""
     openrouter.script(
-        {"text": "This answer breaks off in the middle of it.", "fault": fault, "after": 6},
+        {"text": "This answer breaks off in the middle of it. " * 5, "fault": fault, "after": 6},
         {"text": "The whole answer."},
     )
     session = claude.run("Try.")

@@ -19,7 +19,9 @@ ASK = {"model": "big", "max_tokens": 200, "messages": [{"role": "user", "content
 
 
 def headgate(*arguments, **settings):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENROUTER", "HEADGATE", "PROXY_"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("OPENROUTER", "HEADGATE", "PROXY_"))
+    }
     return subprocess.run(
         [sys.executable, "-m", "headgate", *arguments],
         env=environment | settings, capture_output=True, text=True, timeout=60, check=False,
@@ -101,7 +103,9 @@ def test_the_doctor_finds_what_is_wrong(tmp_path):
 
 def test_claude_starts_with_the_right_environment(tmp_path):
     program = tmp_path / "claude"
-    program.write_text(f'#!{sys.executable}\nimport json,os,sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n')
+    program.write_text(
+        f"#!{sys.executable}\nimport json,os,sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+    )
     program.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     with GatewayProcess("--no-prefect") as gateway:
@@ -153,9 +157,14 @@ def test_nothing_is_left_behind(number):
 def test_shutdown_ends_open_streams_with_an_error(openrouter):
     openrouter.script({"text": "word " * 500, "chunk": 5, "delay": 0.05})
     gateway = GatewayProcess(
-        "--no-prefect", OPENROUTER_API_KEY="k", OPENROUTER_BASE_URL=openrouter.base_url, HEADGATE_GRACE_SECONDS="0.5"
+        "--no-prefect",
+        OPENROUTER_API_KEY="k",
+        OPENROUTER_BASE_URL=openrouter.base_url,
+        HEADGATE_GRACE_SECONDS="0.5",
     ).start()
-    with httpx.stream("POST", f"{gateway.url}/v1/messages", json=ASK | {"stream": True}, timeout=30) as answer:
+    with httpx.stream(
+        "POST", f"{gateway.url}/v1/messages", json=ASK | {"stream": True}, timeout=30
+    ) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: message_start"
         stopping = threading.Thread(target=gateway.stop)

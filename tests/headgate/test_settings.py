@@ -9,7 +9,13 @@ from headgate.settings import BackendName, SettingsError, is_loopback, load_sett
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch, tmp_path):
-    for name in ("PROXY_BACKEND", "OPENROUTER_API_KEY", "HEADGATE_API_KEYS", "HEADGATE_PORT", "PREFECT_API_URL"):
+    for name in (
+        "PROXY_BACKEND",
+        "OPENROUTER_API_KEY",
+        "HEADGATE_API_KEYS",
+        "HEADGATE_PORT",
+        "PREFECT_API_URL",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

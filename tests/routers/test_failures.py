@@ -71,7 +71,9 @@ def test_retry_after_is_forwarded_within_bounds(gateway, openrouter, wire):
     assert len(openrouter.requests(wire)) == 1  # nobody waits 60 s for another try
 
 
-@pytest.mark.parametrize("fault", ["reset_before_headers", "reset_after_headers", "half_json", "empty", "error_in_200"])
+@pytest.mark.parametrize(
+    "fault", ["reset_before_headers", "reset_after_headers", "half_json", "empty", "error_in_200"]
+)
 def test_a_broken_answer_is_an_error(gateway, openrouter, fault):
     error = {"code": 502, "message": "provider failed"}
     openrouter.script({"text": "never seen", "fault": fault, "error": error, "times": 0})

@@ -92,7 +92,10 @@ def gateway_on_nothing():
     from tests.fakes.gateway import GatewayProcess
 
     return GatewayProcess(
-        "--no-prefect", OPENROUTER_API_KEY="k", OPENROUTER_BASE_URL="http://127.0.0.1:9/api/v1", HEADGATE_RETRIES="0"
+        "--no-prefect",
+        OPENROUTER_API_KEY="k",
+        OPENROUTER_BASE_URL="http://127.0.0.1:9/api/v1",
+        HEADGATE_RETRIES="0",
     )
 
 

@@ -1,0 +1,100 @@
+"""Requests through a whole `headgate serve`, read back from its embedded Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.express.conftest import PrefectReader
+from tests.fakes.gateway import GatewayProcess
+
+PROMPT = "A prompt that only the upstream may see"
+OUR_KEY = "sk-or-v1-only-for-the-upstream"
+ASK = {"model": "openai/gpt-5", "max_tokens": 100, "messages": [{"role": "user", "content": PROMPT}]}
+
+
+@pytest.fixture(scope="module")
+def recorded(openrouter_process):
+    """A gateway that records, and serves before its Prefect server is up."""
+    settings = {"OPENROUTER_API_KEY": OUR_KEY, "OPENROUTER_BASE_URL": openrouter_process.base_url}
+    with GatewayProcess(HEADGATE_RETRIES="1", **settings) as gateway:
+        yield gateway
+
+
+@pytest_asyncio.fixture
+async def reader(recorded):
+    api = httpx.get(f"{recorded.url}/health/detailed").json()["prefect"]["api_url"]
+    async with aiohttp.ClientSession() as session:
+        for _ in range(600):
+            try:
+                async with session.get(f"{api}/health") as answer:
+                    if answer.status == 200:
+                        break
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+        yield PrefectReader(session, api)
+
+
+def post(gateway, body):
+    headers = {"x-claude-code-session-id": "session-of-the-test"}
+    return httpx.post(f"{gateway.url}/v1/messages", json=body, headers=headers, timeout=30)
+
+
+async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, reader):
+    openrouter.script({"text": "word " * 40, "chunk": 5, "delay": 0.1, "usage": {"input": 11, "output": 22}})
+    async with httpx.AsyncClient() as client:
+        body = ASK | {"stream": True}
+        async with client.stream("POST", f"{recorded.url}/v1/messages", json=body, timeout=30) as answer:
+            name = f"streaming-{answer.headers['request-id']}"
+            running = await reader.flow_run(name)
+            assert running["state_name"] == "Running"
+            await answer.aread()
+    run = await reader.flow_run(name, "Completed")
+    assert {"openrouter", "openai/gpt-5", "stream"} <= set(run["tags"])
+    assert run["parameters"]["messages"] == 1
+    steps = await reader.task_runs(run["id"], 5)
+    fed = {name: task["feeds"] for name, task in steps.items()}
+    assert fed == {
+        "validate_request-0": set(),
+        "resolve_model-0": {"validate_request-0"},
+        "convert_request-0": {"validate_request-0", "resolve_model-0"},
+        "open_stream-0": {"convert_request-0"},
+        "relay_stream-0": {"open_stream-0"},
+    }
+    (artifact,) = await reader.of_run("artifacts", run["id"])
+    assert '"input_tokens"' in artifact["data"] or "input_tokens" in str(artifact["data"])
+    assert "22" in str(artifact["data"])
+
+
+async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter, reader):
+    openrouter.script({"status": 503, "message": "all busy", "times": 0})
+    answer = post(recorded, ASK)
+    run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Failed")
+    assert "all busy" in run["state"]["message"]
+    assert "session:session-of-the-test" in run["tags"]
+    steps = await reader.task_runs(run["id"], 5)
+    assert [name for name, task in steps.items() if task["state_name"] == "Failed"] != []
+    assert {"call_backend-0", "call_backend-1"} <= set(steps)
+
+
+async def test_bad_input_is_a_failed_run_too(recorded, openrouter, reader):
+    answer = post(recorded, ASK | {"max_tokens": -1})
+    run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Failed")
+    assert "max_tokens" in run["state"]["message"]
+
+
+async def test_neither_prompts_nor_keys_reach_the_disk(recorded, openrouter, reader):
+    answer = post(recorded, ASK)
+    await reader.flow_run(f"messages-{answer.headers['request-id']}", "Completed")
+    files = [path for path in Path(recorded.folder.name).rglob("*") if path.is_file()]
+    assert any(path.name == "prefect.db" for path in files)
+    for path in files:
+        held = path.read_bytes()
+        assert PROMPT.encode() not in held, path
+        assert OUR_KEY.encode() not in held, path
