@@ -178,7 +178,8 @@ async def test_a_run_shows_on_the_server_as_it_happens(
     counters = await recorder_stats(path)
     assert counters.pop("retries") >= 0  # a server on SQLite answers 503 now and then
     assert counters == {
-        "received": 2, "recorded": 1, "running": 1, "sampled_out": 0, "dropped": 0, "crashed": 0, "refused": 0,
+        "received": 2, "recorded": 1, "running": 1, "sampled_out": 0, "dropped": 0, "crashed": 0,
+        "refused": 0,
         "open": 0, "waiting": 0, "prefect": "up", "trouble": None,
     }  # fmt: skip
 
@@ -422,6 +423,21 @@ async def test_counters_of_a_recorder_that_is_not_there(path: Path) -> None:
     server = await asyncio.start_unix_server(hang_up, str(path))
     with pytest.raises(ConnectionError, match="hung up"):
         await recorder_stats(path)
+    server.close()
+    await server.wait_closed()
+
+
+async def test_counters_that_come_in_two_parts(path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = frames.encode(frames.STATS, bytes(16), b'{"received":1}')
+        await reader.read(65536)
+        writer.write(data[:9])
+        await asyncio.sleep(0.05)
+        writer.write(data[9:])
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, str(path))
+    assert await recorder_stats(path) == {"received": 1}
     server.close()
     await server.wait_closed()
 
