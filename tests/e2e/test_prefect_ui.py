@@ -1,0 +1,89 @@
+"""A request as a person sees it: its flow run in the Prefect UI, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import pytest
+
+from tests.e2e.browser import chromium, rendered, screenshot
+from tests.e2e.conftest import CACHE
+from tests.e2e.gateways import Headgate, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fakes.handle import FakeOpenRouter
+
+PREFECT_SECONDS = 90
+RUN_SECONDS = 20
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def recording(openrouter: FakeOpenRouter, tmp_path: Path) -> Iterator[tuple[Headgate, str]]:
+    """Give a gateway with its own Prefect server, and the server's address without `/api`."""
+    prefect = free_port()
+    settings = {"PREFECT_SERVER_API_PORT": str(prefect)}
+    with Headgate(tmp_path / "headgate", openrouter.base_url, "chat", **settings) as gateway:
+        limit = time.monotonic() + PREFECT_SECONDS
+        while "Prefect UI is up" not in gateway.log.read_text():
+            assert time.monotonic() < limit, gateway.log.read_text()
+            time.sleep(0.2)
+        yield gateway, f"http://127.0.0.1:{prefect}"
+
+
+def wait_for_run(prefect: str, request_id: str, steps: set[str]) -> dict[str, Any]:
+    """Give the recorded run of a request once it has ended and all its steps are there."""
+    limit = time.monotonic() + RUN_SECONDS
+    while True:
+        named = {"flow_runs": {"name": {"like_": request_id}}}
+        runs = fetch(f"{prefect}/api/flow_runs/filter", named)
+        if runs and runs[0]["state_type"] in ("COMPLETED", "FAILED"):
+            wanted = {"flow_runs": {"id": {"any_": [runs[0]["id"]]}}}
+            names = {task["name"] for task in fetch(f"{prefect}/api/task_runs/filter", wanted)}
+            if steps <= names:
+                return dict(runs[0])
+        assert time.monotonic() < limit, runs
+        time.sleep(0.2)
+
+
+STEPS = {"validate_request", "resolve_model", "convert_request", "open_stream"}
+
+
+def test_a_run_and_its_steps_are_seen_in_the_browser(
+    recording: tuple[Headgate, str], openrouter: FakeOpenRouter
+) -> None:
+    chromium()
+    gateway, prefect = recording
+    text = "Water flows through the gate, and every drop is counted. " * 4
+    openrouter.script({"text": text, "first_delay": 0.5, "delay": 0.06})
+    client = anthropic.Anthropic(base_url=gateway.url, api_key="none", max_retries=0)
+    asked = [{"role": "user", "content": "How does the water flow?"}]
+    with client, client.messages.stream(model="claude-sonnet-latest", max_tokens=500, messages=asked) as stream:
+        request_id = stream.response.headers["request-id"]
+        assert stream.get_final_text() == text
+    run = wait_for_run(prefect, request_id, STEPS)
+    assert run["state_type"] == "COMPLETED"
+    print(run, fetch(f"{prefect}/api/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}}))
+
+    page = f"{prefect}/v2/runs/flow-run/{run['id']}"
+    shown = rendered(f"{page}?tab=TaskRuns")
+    assert f"messages-{request_id}" in shown
+    assert [step for step in STEPS if step not in shown] == []
+    CACHE.mkdir(exist_ok=True)
+    picture = CACHE / "prefect-run.png"
+    screenshot(page, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 20_000
