@@ -21,8 +21,9 @@ from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from headgate import __version__
 from headgate.settings import BackendName, is_loopback
-from routers import messages, models, status
+from routers import models, status
 from routers.answering import error_response
+from routers.messages import message_routes
 from routers.reading import request_id
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
@@ -147,11 +148,11 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         title="Headgate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.include_router(messages.router)
+    app.router.routes.extend(message_routes())
     app.include_router(models.router)
     app.include_router(status.router)
     # A base URL given with /v1 makes /v1/v1/…: answer it alike.
-    app.include_router(messages.router, prefix="/v1", include_in_schema=False)
+    app.router.routes.extend(message_routes("/v1"))
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TOKEN = 4
 
+# These answer 400 to being told not to reason, which Claude Code tells every model in side requests.
+_MUST_REASON = ("openai/gpt-5", "openai/o1", "openai/o3", "openai/o4", "google/gemini-2.5-pro", "x-ai/grok-4")
+
 
 def estimate_tokens(size: int) -> int:
     """Guess input tokens from a body's bytes: for `message_start`, until the upstream's true usage."""
@@ -49,7 +52,7 @@ def convert_request(body: Json, target: Target, exchange: Exchange) -> Outgoing:
         payload = encode_body({**body, "model": target.model})
         headers = forwarded_headers(exchange.headers)
     else:
-        chat, names = to_chat(body, model=target.model)
+        chat, names = to_chat(body, model=target.model, must_reason=target.model.startswith(_MUST_REASON))
         payload = encode_body(chat)
         headers = {}
     context = AnswerContext(

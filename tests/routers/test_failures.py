@@ -125,8 +125,8 @@ def leave(gateway, body, *, after_first_byte):
     raw = json.dumps(body).encode()
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(raw)}"
-        connection.sendall(head.encode() + b"\r\n\r\n" + raw)
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n"
+        connection.sendall(head.encode() + raw)
         if after_first_byte:
             connection.recv(100)
         else:
@@ -193,7 +193,8 @@ def test_an_unknown_model_says_what_would_work(gateway, openrouter):
 def test_overflow_is_told_in_claude_codes_words(gateway, openrouter, wire):
     told = "prompt is too long: 210000 tokens > 200000 maximum"
     if wire == "chat":
-        said = "This endpoint's maximum context length is 200000 tokens. However, you requested about 210000 tokens"
+        said = "This endpoint's maximum context length is 200000 tokens. However, you requested about 210000"
+        said += " tokens"
     else:
         said = told
     openrouter.script({"status": 400, "message": said})
