@@ -60,7 +60,7 @@ class MessagesBytes:
     def finish(self) -> bytes:
         """Take the end of the upstream's bytes; raises UpstreamFailed if the message has none."""
         rest = self._buffer.rest()
-        out = self._relay(rest + b"\n\n") if _is_whole(rest) else b""
+        out = self._relay(rest.rstrip(b"\n") + b"\n\n") if _is_whole(rest) else b""
         if self._ended or self.failed:
             return out
         where = "before its answer was complete" if self.started else "before its answer began"
