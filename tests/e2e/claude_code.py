@@ -32,7 +32,7 @@ class Session:
         return str(self.result["session_id"])
 
     def blocks(self, role: str, kind: str) -> list[Json]:
-        """List the content blocks of one kind that the assistant said, or that went back to it (role `user`)."""
+        """List the content blocks of one kind: the assistant's, or those that went back to it (`user`)."""
         messages = [event["message"] for event in self.events if event["type"] == role]
         contents = [message["content"] for message in messages if isinstance(message["content"], list)]
         return [block for content in contents for block in content if block["type"] == kind]

@@ -79,11 +79,15 @@ def test_a_run_and_its_steps_are_seen_in_the_browser(
         request_id = stream.response.headers["request-id"]
         assert stream.get_final_text() == text
     run = wait_for_run(prefect, request_id, STEPS)
+    assert run["name"] == f"streaming-{request_id}"
     assert run["state_type"] == "COMPLETED"
 
-    page = f"{prefect}/v2/runs/flow-run/{run['id']}"
-    shown = rendered(f"{page}?tab=TaskRuns")
-    assert f"streaming-{request_id}" in shown
+    artifacts = fetch(f"{prefect}/api/artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    assert [artifact["key"] for artifact in artifacts] == ["request-summary"]
+
+    page = f"{prefect}/v2/runs/flow-run/{run['id']}?tab=TaskRuns"
+    shown = rendered(page)
+    assert run["name"] in shown
     assert [step for step in STEPS if step not in shown] == []
     CACHE.mkdir(exist_ok=True)
     picture = CACHE / "prefect-run.png"

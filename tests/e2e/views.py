@@ -59,8 +59,8 @@ def tool_calls(request: Json) -> list[tuple[str, str, Json]]:
     """List id, name and input of every call in the request's history."""
     calls = []
     for message in request["body"]["messages"]:
-        for call in message.get("tool_calls") or []:
-            calls.append((call["id"], call["function"]["name"], json.loads(call["function"]["arguments"])))
+        asked = [(call["id"], call["function"]) for call in message.get("tool_calls") or []]
+        calls.extend((identity, call["name"], json.loads(call["arguments"])) for identity, call in asked)
         blocks = message["content"] if isinstance(message["content"], list) else []
         calls.extend((b["id"], b["name"], b["input"]) for b in blocks if b["type"] == "tool_use")
     return calls

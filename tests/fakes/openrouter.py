@@ -12,7 +12,7 @@ A reply's `fault` says what goes wrong, `after` how many pieces were sent before
     reset_before_headers, reset_after_headers, reset   the connection is reset (RST), the last in mid-stream
     half_json       the next piece, or the whole body, is cut in half, then a clean end
     stall_headers, stall   never another byte
-    error_frame     an error in the stream (`error`: {code, message}), then its end; not streamed: error_in_200
+    error_frame     an error in the stream (`error`: {code, message}), then its end; whole: error_in_200
     error_in_200    an error as the JSON body of a 200
     truncate        a clean end too early
     empty           no body at all
