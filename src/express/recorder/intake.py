@@ -47,18 +47,19 @@ class Allowance:
 
 
 class Entry:
-    """An admitted run. `start` and `end` are bodies still to be written.
+    """An admitted run. `start` and `end` are bodies still to be written, `tags` those the server has.
 
     `queued` is true while it waits or a writer has it: nobody else may take it then.
     """
 
-    __slots__ = ("end", "flow_run_id", "keep", "key", "queued", "sink", "start")
+    __slots__ = ("end", "flow_run_id", "keep", "key", "queued", "sink", "start", "tags")
 
     def __init__(self, key: bytes, sink: bytes, *, keep: bool) -> None:
         self.key, self.sink, self.keep = key, sink, keep
         self.start: bytes | None = None
         self.end: bytes | None = None
         self.flow_run_id: str | None = None
+        self.tags: list[str] | None = None
         self.queued = False
 
 

@@ -145,12 +145,13 @@ class Recorder:
         if entry.flow_run_id is None:
             document = orjson.loads(entry.start or entry.end or b"")
             entry.flow_run_id = await self.api.create(document, entry.key.hex())
+            entry.tags = document["tags"]
             self.journal.opened(entry.key, entry.sink, entry.flow_run_id)
             self.intake.counters["running"] += 1
         if entry.end is None:
             self.intake.release(entry)
             return
-        await self.api.end(orjson.loads(entry.end), entry.flow_run_id)
+        await self.api.end(orjson.loads(entry.end), entry.flow_run_id, entry.tags)
         self.journal.ended(entry.key)
         self.intake.counters["recorded"] += 1
         self.intake.settle(entry)

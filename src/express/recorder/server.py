@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from express.recorder.payloads import Json
 
 TIMEOUT = aiohttp.ClientTimeout(total=15.0, connect=5.0)
-BACKOFF_SECONDS = (0.2, 5.0)
+BACKOFF_SECONDS = (0.2, 2.0)
 _PASSING = {408, 425, 429}
 
 
@@ -73,15 +73,19 @@ class PrefectApi:
                 self._flows.pop(document["pipeline"], None)
                 await self._pause(trouble)
 
-    async def end(self, document: Json, flow_run_id: str) -> None:
-        """Record how a run ended: its state first, so that the server's time for it is close."""
+    async def end(self, document: Json, flow_run_id: str, tags: list[str] | None) -> None:
+        """Record how a run ended: its state first, so that the server's time for it is close.
+
+        `tags` are those the server has already, if that is known.
+        """
         await self.call("POST", f"/flow_runs/{flow_run_id}/set_state", payloads.final_state(document))
         if "steps" not in document:
             return
         if document["steps"]:
             flow_id = await self.flow_id(document["pipeline"])
             await self.call("POST", "/events", payloads.task_runs(document, flow_run_id, flow_id))
-        await self.call("PATCH", f"/flow_runs/{flow_run_id}", {"tags": document["tags"]})
+        if document["tags"] != tags:
+            await self.call("PATCH", f"/flow_runs/{flow_run_id}", {"tags": document["tags"]})
         await self.call("POST", "/artifacts/", payloads.artifact(document, flow_run_id))
         if lines := payloads.log_lines(document, flow_run_id):
             await self.call("POST", "/logs/", lines)
