@@ -25,6 +25,7 @@ _REASONS = {
     "refusal": "refusal",
     "model_context_window_exceeded": "model_context_window_exceeded",
 }
+_MANY = 2**53
 _NATIVE = {"stop_sequence", "refusal", "model_context_window_exceeded"}
 """Values of OpenRouter's `native_finish_reason` that say more than the `finish_reason` beside them."""
 
@@ -83,7 +84,7 @@ def cost_of(usage: Json) -> float | None:
 
 
 def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return int(value) if isinstance(value, int | float) and 0 < value < _MANY else 0
 
 
 def _object(value: Any) -> Json:

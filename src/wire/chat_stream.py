@@ -44,7 +44,6 @@ class ChatStream:
         self._hidden: list[Json] = []
         self._refused = False
         self._last_choice: Json | None = None
-        self._finished = False
 
     def feed(self, chunk: Json) -> list[Event]:
         """Take one chunk; raises what an error inside it means."""
@@ -138,7 +137,7 @@ class ChatStream:
         reasoning = delta.get("reasoning") or delta.get("reasoning_content")
         if isinstance(content, list):
             content, more = split_content(content)
-            details = [*(details or ()), *more]
+            details = details_of(details) + more
         if details or reasoning:
             self._take_reasoning(text_of(reasoning), details_of(details))
         if content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_WORDING = "prompt is too long"
 _N = r"(\d[\d,_]*)"
 
 _BOTH = tuple(
@@ -79,9 +80,10 @@ def overflow_message(text: str) -> str | None:
     for pattern in _BOTH:
         if found := pattern.search(text):
             got, limit = _number(found["got"]), _number(found["limit"])
-            return f"prompt is too long: {got} tokens > {limit} maximum"
+            return f"{_WORDING}: {got} tokens > {limit} maximum"
     if _SIGNS.search(text):
-        return text if text.lower().startswith("prompt is too long") else f"prompt is too long: {text}"
+        begins = text.lower().startswith(_WORDING)
+        return _WORDING + text[len(_WORDING) :] if begins else f"{_WORDING}: {text}"
     return None
 
 

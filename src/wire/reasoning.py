@@ -61,10 +61,8 @@ def _text(piece: Json) -> str:
 
 def _continues(last: Json, piece: Json) -> bool:
     """Whether `piece` goes on with `last`: what follows a signature is something new."""
-    if piece.get("type") not in _SHOWN or any(
-        last.get(name) != piece.get(name) for name in ("type", "index")
-    ):
+    if str(piece.get("type")) not in _SHOWN or (last.get("signature") and _text(piece)):
         return False
-    if last.get("signature") and _text(piece):
+    if last.get("type") != piece.get("type") or last.get("index") != piece.get("index"):
         return False
-    return len({last.get("id"), piece.get("id")} - {None}) < 2
+    return last.get("id") == piece.get("id") or None in (last.get("id"), piece.get("id"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from wire.blocks import ToolBlock
+from wire.errors import UpstreamFailed
 
 if TYPE_CHECKING:
     from wire.messages import Json
@@ -72,7 +73,12 @@ def function_of(piece: Json) -> tuple[str, str]:
 
 def arguments_of(value: Any) -> str:
     """Give arguments as the JSON text they should be; some backends send the object itself."""
-    return orjson.dumps(value).decode() if isinstance(value, dict) else text_of(value)
+    if not isinstance(value, dict):
+        return text_of(value)
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:  # nested deeper than orjson writes
+        raise UpstreamFailed("the model called a tool with arguments nested too deep") from error
 
 
 def text_of(value: Any) -> str:

@@ -80,9 +80,11 @@ _STATUS_OF_TYPE = {
     "invalid_api_key": 401,
 }
 _SECRETS = re.compile(
-    r"(?P<bearer>\bbearer\s+)[^\s\"',;]{6,}"
-    r"|\b(?:sk|pk|rk|gsk|xai|dapi|AIza|key|hf)[-_]?[A-Za-z0-9_*-]{16,}"
-    r"|\bsk-[^\s\"',;]{4,}",
+    r"(?P<bearer>\bbearer\s+)(?=[^\s\"',;]*\d)[^\s\"',;]{6,}"
+    r"|\b(?:pk|rk|gsk|xai|hf)[-_](?=[A-Za-z0-9_*-]*\d)[A-Za-z0-9_*-]{16,}"
+    r"|\bdapi[0-9a-f]{16,}"
+    r"|\bAIza[A-Za-z0-9_-]{16,}"
+    r"|\bsk-[^\s\"',;]{8,}",
     re.IGNORECASE,
 )
 
@@ -134,7 +136,7 @@ def text_of_error(error: Json) -> str:
         provider = metadata.get("provider_name")
         if isinstance(provider, str) and provider and text:
             text = f"{text} ({provider})"
-    return masked(text[:_LONGEST_TEXT])
+    return masked(text)[:_LONGEST_TEXT]
 
 
 def masked(text: str) -> str:
@@ -175,7 +177,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     if math.isnan(seconds):
         return None
@@ -205,7 +207,7 @@ def _status_of(error: Json) -> int:
     """Find the HTTP status that an error object stands for; 502 if it does not say."""
     for name in ("code", "status", "type"):
         value = error.get(name)
-        if isinstance(value, str) and value.isdecimal():
+        if isinstance(value, str) and len(value) == 3 and value.isdecimal():
             value = int(value)
         if isinstance(value, int) and 400 <= value < 600:
             return value
@@ -223,7 +225,7 @@ def _unreadable(status: int, body: bytes, headers: Mapping[str, str]) -> Gateway
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         said = f"an HTML page ({' '.join(title[1].split())})" if title else "an HTML page"
     else:
-        said = f"what is no JSON: {masked(text[:300])}"
+        said = f"what is no JSON: {masked(text)[:300]}"
     told = 502 if status == 200 else status
     kind = _class_of(told) if told not in {401, 403} else PermissionDenied
     return kind(
@@ -272,4 +274,7 @@ def _raw_text(raw: Any) -> str:
 
 
 def _dumped(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # nested deeper than orjson writes
+        return ""
