@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from express.runs import Run
 
-FLUSH_SECONDS = 0.005
+FLUSH_SECONDS = 0.05
 BUFFER_BYTES = 2_000_000
 OPEN_RUNS = 4000  # their ids fit one hello frame
 RECONNECT_SECONDS = (0.05, 2.0)
