@@ -120,14 +120,20 @@ class ToolBlock(Block):
         self._names = names
         self._used = used
 
-    def add(self, name: str, arguments: str) -> None:
-        """Take a piece of the name, of the arguments, or of both; some backends repeat the whole name."""
+    def add(self, name: str, arguments: str) -> str:
+        """Take a piece of the name, of the arguments, or of both; give what of the arguments to write.
+
+        Some backends repeat the whole name. Blanks before the arguments go: the SDK fails on blanks alone.
+        """
         if self._closed and arguments.strip():
             raise UpstreamFailed(f"the upstream went on with a finished call of the tool {self.name!r}")
         if name and name != self.name and not self._opened:
             self.name += name
+        if not self._arguments:
+            arguments = arguments.lstrip()
         if arguments:
             self._arguments.append(arguments)
+        return arguments
 
     def opening(self, *, last: bool) -> Json | None:
         if not self.name:
@@ -145,9 +151,7 @@ class ToolBlock(Block):
 
     def ending(self) -> list[Json]:
         self._closed = True
-        if any(piece.strip() for piece in self._arguments):
-            return []
-        return [{"type": "input_json_delta", "partial_json": "{}"}]
+        return [] if self._arguments else [{"type": "input_json_delta", "partial_json": "{}"}]
 
     def complete(self) -> bool:
         if not self._arguments or not self._arguments[-1].rstrip().endswith("}"):

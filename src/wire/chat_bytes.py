@@ -120,7 +120,8 @@ def _parsed_leniently(data: bytes, *, cut: bool) -> Any:
     """Parse what orjson refuses: NaN, and halves of a surrogate pair, which become U+FFFD."""
     try:
         parsed = json.loads(data, parse_constant=lambda _: None)
-        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
+        plain = json.dumps(parsed, ensure_ascii=False).encode("utf-16", "surrogatepass")
+        return orjson.loads(plain.decode("utf-16", "replace"))
     except (ValueError, RecursionError) as error:
         if cut:
             return None

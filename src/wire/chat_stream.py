@@ -210,13 +210,13 @@ class ChatStream:
         if not (name or arguments or piece.get("id")):
             return
         block, new = self._calls.find(piece, name)
-        block.add(name, arguments)
+        fresh = block.add(name, arguments)
         if new:
             self._start()
             self._settle()
             self._blocks.append(block)
-        if arguments:
-            self._blocks.write(block, {"type": "input_json_delta", "partial_json": arguments})
+        if fresh:
+            self._blocks.write(block, {"type": "input_json_delta", "partial_json": fresh})
 
     def _settle(self) -> None:
         """Give reasoning that shows no text its own block, before whatever comes next."""

@@ -10,8 +10,8 @@ COUNTED = [
     ("prompt is too long: 210000 tokens > 200000 maximum", 210000, 200000),
     (
         (
-            "This endpoint's maximum context length is 131072 tokens. However, you requested about 150000 tokens"
-            " (146000 of text input, 4000 in the output). Please reduce the length of either one"
+            "This endpoint's maximum context length is 131072 tokens. However, you requested about 150000"
+            " tokens (146000 of text input, 4000 in the output). Please reduce the length of either one"
         ),
         150000,
         131072,
@@ -26,8 +26,8 @@ COUNTED = [
     ),
     (
         (
-            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (4500 in the"
-            " messages, 500 in the completion)."
+            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (4500 in"
+            " the messages, 500 in the completion)."
         ),
         5000,
         4096,
@@ -47,8 +47,8 @@ COUNTED = [
     ),
     (
         (
-            "Unable to submit request because the input token count is 33000 but the model only supports up to"
-            " 32000."
+            "Unable to submit request because the input token count is 33000 but the model only supports up"
+            " to 32000."
         ),
         33000,
         32000,
@@ -108,12 +108,12 @@ UNCOUNTED = [
 
 OTHERS = [
     (
-        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or"
-        " `max_tokens` and try again"
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length"
+        " or `max_tokens` and try again"
     ),
     (
-        "'max_tokens' or 'max_completion_tokens' is too large: 4000. This model's maximum context length is 4096"
-        " tokens and your request has 500 input tokens (4000 > 4096 - 500)."
+        "'max_tokens' or 'max_completion_tokens' is too large: 4000. This model's maximum context length is"
+        " 4096 tokens and your request has 500 input tokens (4000 > 4096 - 500)."
     ),
     "max_tokens is too large: 9999999. This model supports at most 16384 completion tokens",
     "messages.0: image is too large",
