@@ -8,6 +8,7 @@ are a JSON object; what is still incomplete when the stream ends, ends then.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from wire.names import ToolNames
 
 
-class Block:
+class Block(ABC):
     """A block that takes shape. `pending` holds the deltas that wait for its turn or its start."""
 
     __slots__ = ("pending",)
@@ -31,13 +32,13 @@ class Block:
     def __init__(self) -> None:
         self.pending: list[Json] = []
 
+    @abstractmethod
     def opening(self, *, last: bool) -> Json | None:
         """Give the block as it starts; None while that is unknown, and at `last` if it is nothing at all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ending(self) -> list[Json]:
         """Give the deltas that only the end brings."""
-        return []
 
     def complete(self) -> bool:
         """Say whether the block may end as it is."""
