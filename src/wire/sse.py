@@ -25,6 +25,9 @@ class Frame(NamedTuple):
     data: bytes
 
 
+_new = tuple.__new__  # what `Frame(…)` comes down to, at a third of its cost
+
+
 class FrameBuffer:
     """Turns bytes, cut anywhere, into bytes that end where a frame does.
 
@@ -43,6 +46,8 @@ class FrameBuffer:
         """Take the next bytes and give the frames that they finish, blank lines included."""
         if self._after_cr or b"\r" in data:
             data = self._normalised(data)
+        if not self._size and not self._at_start and data.endswith(b"\n\n"):
+            return data  # whole frames in one read, as they mostly come
         if b"\n" not in data:
             self._keep(data)
             return b""
@@ -111,7 +116,7 @@ def frames_of(text: bytes) -> list[Frame]:
     frames = []
     for lines in text.split(b"\n\n"):
         if lines.startswith(b"data: ") and b"\n" not in lines:
-            frames.append(Frame(None, lines[6:]))
+            frames.append(_new(Frame, (None, lines[6:])))
         elif lines and (frame := _frame(lines)) is not None:
             frames.append(frame)
     return frames
