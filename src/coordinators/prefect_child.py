@@ -15,7 +15,7 @@ import sys
 import threading
 
 PR_SET_PDEATHSIG = 1
-NICENESS = 19
+NICENESS = 10
 # An orphan that has not ended by itself after this long is ended.
 GRACE_SECONDS = 5.0
 

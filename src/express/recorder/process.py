@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRITERS = 2
-NICENESS = 19
+NICENESS = 15
 FLUSH_SECONDS = 5.0
 
 
