@@ -93,6 +93,7 @@ async def serve(fd: int) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here believes a client's word on where it comes from
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds) + 2),
         backlog=2048,

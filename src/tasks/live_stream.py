@@ -63,6 +63,8 @@ class LiveStream:
         async for chunk in self._chunks:
             if out := translator.feed(chunk):
                 yield out
+            if translator.failed:
+                break  # the upstream may say so and still hold the connection open
         if out := translator.finish():
             yield out
 

@@ -14,14 +14,7 @@ Event: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
 """One finished Anthropic Message."""
 
-_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
 
 def new_id(prefix: str) -> str:
-    """Make an id in Anthropic's form: the prefix, `01`, and 22 random base-58 characters."""
-    number = int.from_bytes(secrets.token_bytes(16), "big")
-    letters = []
-    for _ in range(22):
-        number, rest = divmod(number, 58)
-        letters.append(_ALPHABET[rest])
-    return f"{prefix}_01{''.join(letters)}"
+    """Make an id in Anthropic's form: the prefix, `01`, and 22 random letters and digits (88 bits)."""
+    return f"{prefix}_01{secrets.token_hex(11)}"
