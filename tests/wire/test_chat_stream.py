@@ -483,6 +483,12 @@ def test_a_bare_role_starts_nothing() -> None:
     assert stream.started
 
 
+def test_content_in_no_known_form_says_nothing() -> None:
+    stream = ChatStream(context())
+    assert stream.feed(chunk({"content": {"form": "unknown"}})) == []
+    assert not stream.started
+
+
 def test_deltas_go_out_as_they_come() -> None:
     stream = ChatStream(context())
     stream.feed(calls(call(0, "f", '{"a":', "c1")))
