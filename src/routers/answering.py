@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from starlette.responses import Response
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from tasks.exchange import Exchange
+
+    Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 GONE = "headgate.gone"
 """Where a scope holds what is to be called when the client leaves."""
@@ -102,8 +104,7 @@ class Answering:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": _SSE + headers})
-            await _send_frames(answer, send, self._ping_seconds)
+            await _send_frames(answer, _SSE + headers, send, self._ping_seconds)
 
 
 async def _send_error(
@@ -114,9 +115,10 @@ async def _send_error(
     await response(scope, receive, send)
 
 
-async def _send_frames(answer: Sending, send: Send, ping_seconds: float) -> None:
-    pinger = _Pinger(send, ping_seconds)
+async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_seconds: float) -> None:
     async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        pinger = _Pinger(send, ping_seconds)
         try:
             async for frame in frames:
                 if b"message_stop" in frame[-_STOP_TAIL:]:
