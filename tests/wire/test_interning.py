@@ -16,6 +16,7 @@ from tests.wire.test_request_properties import LOOSE_BODY, conversations
 from wire.body import parse_body
 from wire.chat_request import to_chat
 from wire.check import check_request
+from wire.dialects import DATABRICKS, OPENAI, OPENROUTER, Dialect
 from wire.errors import GatewayError
 from wire.interning import Interner, SharedMessage, SharedTools, parse_interned
 
@@ -26,11 +27,11 @@ def shared(body: Any, interner: Interner) -> dict[str, Any]:
     return parse_interned(orjson.dumps(body), interner)
 
 
-def outcome(body: dict[str, Any], model: str = MODEL) -> Any:
+def outcome(body: dict[str, Any], model: str = MODEL, dialect: Dialect = OPENROUTER) -> Any:
     """Check and convert; give the chat body, or the refusal's text."""
     try:
         check_request(body)
-        return copy.deepcopy(to_chat(body, model=model)[0])
+        return copy.deepcopy(to_chat(body, model=model, dialect=dialect)[0])
     except GatewayError as error:
         return type(error), error.message
 
@@ -38,7 +39,8 @@ def outcome(body: dict[str, Any], model: str = MODEL) -> Any:
 def assert_same(body: dict[str, Any], interner: Interner, model: str = MODEL) -> None:
     ours = shared(body, interner)
     before = copy.deepcopy(ours)
-    assert outcome(ours, model) == outcome(orjson.loads(orjson.dumps(body)), model)
+    for dialect in (OPENROUTER, DATABRICKS, OPENAI, OPENROUTER):
+        assert outcome(ours, model, dialect) == outcome(orjson.loads(orjson.dumps(body)), model, dialect)
     assert ours == before
 
 
