@@ -6,6 +6,7 @@ everywhere: the API is an open list.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wire.body import encode_body, parse_body
@@ -21,6 +22,7 @@ from wire.check_blocks import (
 from wire.check_tools import check_any_schema, check_tool_choice, check_tools
 from wire.errors import InvalidRequest
 from wire.known import ROLES, TEXT_BLOCKS
+from wire.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +46,9 @@ def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
         raise InvalidRequest("model: must not be empty")
     if need_max_tokens or body.get("max_tokens") is not None:
         _check_max_tokens(body.get("max_tokens"))
-    for field, check in _OPTIONAL.items():
-        if body.get(field) is not None:
-            check(body[field])
+    for field, value in body.items():
+        if value is not None and (check := _OPTIONAL.get(field)) is not None:
+            check(value)
     if body.get("tool_choice") is not None:
         check_tool_choice(body["tool_choice"], body.get("tools") or [])
     _check_messages(body.get("messages"))
@@ -212,4 +214,9 @@ _OPTIONAL: dict[str, Callable[[Any], None]] = {
     "service_tier": _check_service_tier,
     "cache_control": _check_cache_control,
 }
-"""Fields that may be absent or null."""
+"""Fields that may be absent or null; of those that OpenRouter and OpenAI have too, Anthropic's rules hold."""
+
+_OPTIONAL = {
+    **{name: partial(parameter.rule.check, at=name) for name, parameter in PARAMETERS.items()},
+    **_OPTIONAL,
+}
