@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_PORT = 8082
@@ -22,6 +22,15 @@ class BackendName(StrEnum):
 
     OPENROUTER = "OPENROUTER"
     DEMO = "DEMO"
+
+
+class ModelProfile(BaseModel):
+    """What HEADGATE_PROFILES says of a model: reasoning effort, and seconds for a first event after tool results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    effort: Literal["minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    tool_timeout: float | None = Field(None, gt=0)
 
 
 def _data_home() -> Path:
@@ -53,6 +62,9 @@ class Settings(BaseSettings):
     big_model: str = Field("anthropic/claude-sonnet-4", alias="HEADGATE_BIG_MODEL")
     small_model: str = Field("anthropic/claude-3.7-sonnet", alias="HEADGATE_SMALL_MODEL")
     models: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_MODELS")
+
+    profiles: dict[str, ModelProfile] = Field(default_factory=dict, alias="HEADGATE_PROFILES")
+    thinking: Literal["auto", "on", "off"] = Field("auto", alias="HEADGATE_THINKING")
 
     runs: Literal["express", "prefect", "off"] = Field("express", alias="HEADGATE_RUNS")
     prefect_api_url: str | None = Field(None, alias="PREFECT_API_URL")
