@@ -1,7 +1,7 @@
 """How much a model thinks: asking for it, forbidding it, and saying it on Anthropic's own wire.
 
 All functions give a new body where they change anything, and the same one where they do not. Why the rules
-are as they are: docs/decisions/0007-thinking.md.
+are as they are: docs/decisions/0012-thinking.md.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def with_effort(body: Json, effort: str, kind: Kind) -> Json:
     if kind == "none":
         return body
     if kind == "budget":
-        return with_budget(body, int(SHARES.get(effort, SHARES["medium"]) * body["max_tokens"]))
+        out = with_budget(body, int(SHARES.get(effort, SHARES["medium"]) * body["max_tokens"]))
+        return _drop_effort(out) if out is not body else body
     config = {**(body.get("output_config") or {}), "effort": _EFFORTS.get(effort, effort)}
     thinking = body.get("thinking") if thinks(body) else {"type": "adaptive"}
     return {**body, "thinking": thinking, "output_config": config}

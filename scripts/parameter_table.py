@@ -1,0 +1,262 @@
+"""Write docs/07-parameters.md: every parameter of the three APIs, and what becomes of it on each backend.
+
+usage: parameter_table.py [PATH]
+
+The fates are not told but tried: each parameter is sent, with a sample value, through the steps that a request
+runs through, and what the backend would receive is compared with what it receives without.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import orjson
+
+from tasks.backend import Target
+from tasks.convert import convert_request
+from tasks.exchange import Exchange
+from tasks.inject_parameters import inject_openai_parameters, inject_openrouter_parameters
+from wire.chat_request import FATES
+from wire.check import check_request
+from wire.dialects import (
+    ANTHROPIC,
+    DATABRICKS,
+    DATABRICKS_CLAUDE,
+    LITELLM,
+    OPENAI,
+    OPENAI_PLATFORM,
+    OPENROUTER,
+    Dialect,
+)
+from wire.errors import InvalidRequest
+from wire.parameters import NO_PRESETS, PARAMETERS
+from wire.parameters import OPENAI as OPENAI_API
+from wire.parameters import OPENROUTER as OPENROUTER_API
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tasks.backend import Wire
+    from wire.parameters import Api
+
+PAGE = Path(__file__).parents[1] / "docs" / "07-parameters.md"
+
+Fate: TypeAlias = Literal["sent", "converted", "left out", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A backend and wire that requests can go to, with a model it has."""
+
+    title: str
+    wire: Wire
+    dialect: Dialect
+    model: str = "anthropic/claude-sonnet-4"
+
+
+PLACES = (
+    Place("OpenRouter `/messages`", "messages", OPENROUTER),
+    Place("OpenRouter chat", "chat", OPENROUTER),
+    Place("Anthropic", "messages", ANTHROPIC, "claude-sonnet-4"),
+    Place("Databricks `/messages`", "messages", DATABRICKS_CLAUDE, "databricks-claude-sonnet-4"),
+    Place("Databricks chat, Claude", "chat", DATABRICKS_CLAUDE, "databricks-claude-sonnet-4"),
+    Place("Databricks chat", "chat", DATABRICKS, "databricks-gpt-oss-120b"),
+    Place("LiteLLM", "chat", LITELLM),
+    Place("OpenAI-compatible", "chat", OPENAI, "llama-3"),
+    Place("OpenAI", "chat", OPENAI_PLATFORM, "gpt-5"),
+)
+SAID = [{"role": "user", "content": "Hello"}]
+PLAIN = {"model": "m", "max_tokens": 8192, "messages": SAID}
+TOOL = {"name": "Read", "input_schema": {"type": "object"}}
+SCHEMA = {"type": "object", "properties": {}}
+
+SAMPLES: Mapping[str, Any] = {
+    # Anthropic's
+    "model": "n",
+    "max_tokens": 4096,
+    "messages": [*SAID, {"role": "assistant", "content": "Hi."}, *SAID],
+    "system": "Be brief.",
+    "stream": True,
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "top_k": 5,
+    "stop_sequences": ["x"],
+    "metadata": {"user_id": "u"},
+    "service_tier": "standard_only",
+    "thinking": {"type": "enabled", "budget_tokens": 2048},
+    "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}},
+    "output_format": {"type": "json_schema", "schema": SCHEMA},
+    "tools": [TOOL],
+    "tool_choice": {"type": "any"},
+    "cache_control": {"type": "ephemeral"},
+    "context_management": {"edits": []},
+    "safeguards": [{"type": "dangerous_tool_use"}],
+    "diagnostics": {"previous_message_id": "msg_1"},
+    "speed": "fast",
+    "container": "container_1",
+    "fallbacks": [{"model": "claude-opus-4-6"}],
+    "fallback_credit_token": "t",
+    "user_profile_id": "p",
+    "workspace_id": "w",
+    "mcp_servers": [{"type": "url", "name": "n", "url": "https://example.com"}],
+    "inference_geo": "us",
+    "billing_policy": {"bill_to": "other"},
+    "compaction": {"type": "enabled"},
+    "thread": {"id": "t"},
+    # OpenRouter's
+    "min_p": 0.1,
+    "top_a": 0.1,
+    "repetition_penalty": 1.1,
+    "temperature_range": [0.2, 0.4],
+    "provider": {"sort": "price"},
+    "transforms": ["middle-out"],
+    "models": ["openai/gpt-5"],
+    "route": "fallback",
+    "plugins": [{"id": "web"}],
+    "reasoning": {"effort": "low"},
+    "session_id": "s",
+    "trace": {"trace_id": "t"},
+    "debug": {"echo_upstream_body": True},
+    "deferred_tools": {"protocol": "v1"},
+    "image_config": {"aspect_ratio": "1:1"},
+    "include_reasoning": True,
+    "stop_server_tools_when": [{"type": "step_count_is"}],
+    "structured_outputs": True,
+    # OpenAI's
+    "frequency_penalty": 0.5,
+    "presence_penalty": 0.5,
+    "seed": 7,
+    "user": "u",
+    "logit_bias": {"50256": -100},
+    "reasoning_effort": "low",
+    "verbosity": "low",
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "implicit"},
+    "prompt_cache_retention": "24h",
+    "safety_identifier": "s",
+    "logprobs": True,
+    "top_logprobs": 3,
+    "modalities": ["text"],
+    "prediction": {"type": "content", "content": "x"},
+    "web_search_options": {"search_context_size": "low"},
+}
+BESIDE: Mapping[str, Mapping[str, Any]] = {
+    "tool_choice": {"tools": [TOOL]},
+    "temperature_range": {"temperature": 1},
+}
+"""What a sample needs beside it to mean anything."""
+
+
+def received(body: dict[str, Any], place: Place) -> tuple[dict[str, Any], frozenset[str]]:
+    """Give what the backend would receive for `body`, and the names of what the answer says was left out."""
+    check_request(body)
+    exchange = Exchange("req", {}, b"", body=body)
+    target = Target("asked", place.model, place.wire, "KEY", place.title, place.dialect)
+    body = inject_openrouter_parameters.fn(body, target, exchange, NO_PRESETS)
+    body = inject_openai_parameters.fn(body, target, exchange, NO_PRESETS)
+    payload = orjson.loads(convert_request.fn(body, target, exchange).payload)
+    return payload, frozenset(exchange.all_left_out)
+
+
+def fate(name: str, place: Place) -> Fate:
+    """Try what becomes of the parameter there."""
+    plain = {**PLAIN, **BESIDE.get(name, {})}
+    without, _ = received(plain, place)
+    try:
+        payload, left_out = received({**plain, name: SAMPLES[name]}, place)
+    except InvalidRequest:
+        return "refused"
+    if name in left_out or payload == without:
+        return "sent" if name == "model" and place.wire == "messages" else "left out"
+    return "sent" if payload.get(name) == SAMPLES[name] else "converted"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+ANTHROPIC_FIELDS = tuple(FATES)
+SHORT = {"sent": "sent", "converted": "conv.", "left out": "–", "refused": "ref."}
+
+
+def fates_of(name: str) -> list[Fate]:
+    """Try the parameter everywhere."""
+    return [fate(name, place) for place in PLACES]
+
+
+def cells(name: str) -> list[str]:
+    return [SHORT[one] for one in fates_of(name)]
+
+
+def anthropic_table() -> str:
+    head = ["parameter", *(place.title for place in PLACES), "on the chat wire"]
+    rows = [[f"`{name}`", *cells(name), FATES[name]] for name in ANTHROPIC_FIELDS]
+    return table(head, rows)
+
+
+def values_table(api: Api) -> str:
+    head = ["parameter", "may be", "header", "variable", "see"]
+    rows = []
+    for name, one in api.table.items():
+        ways = (f"`{api.header}{name.replace('_', '-')}`", f"`{api.variable}{name.upper()}`")
+        rows.append([f"`{name}`", one.rule.says, *(ways if one.preset else ("", "")), one.source])
+    return table(head, rows)
+
+
+def fates_table(api: Api) -> str:
+    head = ["parameter", *(place.title for place in PLACES), "where it is not taken"]
+    return table(head, ([f"`{name}`", *cells(name), one.otherwise] for name, one in api.table.items()))
+
+
+def counts_table() -> str:
+    """Count, for each API and backend, what a client's parameter comes to."""
+    groups = {
+        "Anthropic": ANTHROPIC_FIELDS,
+        "OpenRouter": tuple(OPENROUTER_API.table),
+        "OpenAI": tuple(OPENAI_API.table),
+    }
+    rows = []
+    for title, names in groups.items():
+        tried = [fates_of(name) for name in names]
+        for place, column in zip(PLACES, zip(*tried, strict=True), strict=True):
+            done = sum(one in {"sent", "converted"} for one in column)
+            refused = column.count("refused")
+            share = f"{100 * (done + refused) / len(column):.0f} %"
+            rows.append([title, place.title, str(len(column)), str(done), str(refused), share])
+    return table(["API", "backend", "parameters", "sent or converted", "refused", "together"], rows)
+
+
+def page() -> str:
+    """Give the whole page."""
+    return TEMPLATE.format(
+        counts=counts_table(),
+        anthropic=anthropic_table(),
+        openrouter_values=values_table(OPENROUTER_API),
+        openrouter_fates=fates_table(OPENROUTER_API),
+        openai_values=values_table(OPENAI_API),
+        openai_fates=fates_table(OPENAI_API),
+    )
+
+
+TEMPLATE = """\
+# Parameters
+
+<!-- Written by scripts/parameter_table.py (`make docs`) from the tables in src/wire; do not edit. -->
+
+{counts}
+"""
+
+
+def main(path: str = "") -> None:
+    """Write the page."""
+    Path(path or PAGE).write_text(page())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
