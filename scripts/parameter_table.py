@@ -2,8 +2,8 @@
 
 usage: parameter_table.py [PATH]
 
-The fates are not told but tried: each parameter is sent, with a sample value, through the steps that a request
-runs through, and what the backend would receive is compared with what it receives without.
+The fates are not told but tried: each parameter is sent, with a sample value, through the steps that a
+request runs through, and what the backend would receive is compared with what it receives without.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import orjson
 
-from tasks.backend import Target
+from tasks.backend import Route, Target
 from tasks.convert import convert_request
 from tasks.exchange import Exchange
 from tasks.inject_parameters import inject_openai_parameters, inject_openrouter_parameters
@@ -32,7 +32,7 @@ from wire.dialects import (
     Dialect,
 )
 from wire.errors import InvalidRequest
-from wire.parameters import NO_PRESETS, PARAMETERS
+from wire.parameters import NO_PRESETS
 from wire.parameters import OPENAI as OPENAI_API
 from wire.parameters import OPENROUTER as OPENROUTER_API
 
@@ -155,10 +155,11 @@ def received(body: dict[str, Any], place: Place) -> tuple[dict[str, Any], frozen
     check_request(body)
     exchange = Exchange("req", {}, b"", body=body)
     target = Target("asked", place.model, place.wire, "KEY", place.title, place.dialect)
-    body = inject_openrouter_parameters.fn(body, target, exchange, NO_PRESETS)
-    body = inject_openai_parameters.fn(body, target, exchange, NO_PRESETS)
-    payload = orjson.loads(convert_request.fn(body, target, exchange).payload)
-    return payload, frozenset(exchange.all_left_out)
+    route = Route(target, backend=None)
+    body = inject_openrouter_parameters.fn(body, route, exchange, NO_PRESETS)
+    body = inject_openai_parameters.fn(body, route, exchange, NO_PRESETS)
+    payload = orjson.loads(convert_request.fn(body, route, exchange).payload)
+    return payload, frozenset(name for names in exchange.left_out.values() for name in names)
 
 
 def fate(name: str, place: Place) -> Fate:
@@ -182,7 +183,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 ANTHROPIC_FIELDS = tuple(FATES)
-SHORT = {"sent": "sent", "converted": "conv.", "left out": "–", "refused": "ref."}
+SHORT = {"sent": "sent", "converted": "conv.", "left out": "-", "refused": "ref."}
 
 
 def fates_of(name: str) -> list[Fate]:

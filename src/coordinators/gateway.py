@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
     from flows.attempts import Patience
+    from flows.prepare import House
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
     from tasks.live_stream import LiveStream
@@ -39,6 +40,7 @@ class Gateway:
         keys: ClientKeys,
         runs: FlowRuns,
         patience: Patience,
+        house: House,
         ping_seconds: float,
         describe: Callable[[], dict[str, Any]],
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
@@ -51,6 +53,7 @@ class Gateway:
         self._keys = keys
         self._runs = runs
         self._patience = patience
+        self._house = house
         self._check_health = check_health
         self._open: set[LiveStream] = set()
         self._ended = asyncio.Event()
@@ -74,7 +77,9 @@ class Gateway:
         _peek(exchange)
         flow = streaming if exchange.stream else messages
         run = self._runs.open(flow, exchange, self._first_choice(exchange))
-        answer: Whole | Streaming = await self._call(run, exchange, self.backends, self._patience)
+        answer: Whole | Streaming = await self._call(
+            run, exchange, self.backends, self._patience, self._house
+        )
         if isinstance(answer, Whole):
             return self._settle(answer, exchange, run)
         frames = self._relay(answer.live, exchange, run)
@@ -187,7 +192,11 @@ class _Tally:
 
 
 def _answered_by(exchange: Exchange) -> dict[str, str]:
-    return {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+    """Say in headers who answered, and which of the client's parameters had no effect there."""
+    headers = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+    if left_out := [name for names in exchange.left_out.values() for name in names]:
+        headers["x-headgate-left-out"] = ",".join(left_out)
+    return headers
 
 
 def _trials(exchange: Exchange) -> dict[str, Any]:

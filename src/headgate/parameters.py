@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_presets() -> Presets:
-    """Read `OPENROUTER_MIN_P`, `OPENAI_SEED` and their like; SettingsError begins with the variable's name."""
+    """Read `OPENROUTER_MIN_P`, `OPENAI_SEED` and their like; SettingsError begins with the variable."""
     written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     try:
         return from_environment({**written, **os.environ})

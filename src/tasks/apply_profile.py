@@ -10,7 +10,6 @@ from express import step
 from tasks.model_names import claude_base_name
 from tasks.taken import speaks_anthropic
 from wire.thinking import (
-    OTHER_APIS,
     brings_results,
     effort_of,
     is_silent,
@@ -24,7 +23,7 @@ from wire.thinking import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.backend import Target
+    from tasks.backend import Route, Target
     from wire.messages import Json
     from wire.thinking import Kind
 
@@ -36,7 +35,7 @@ _USUAL_EFFORT = "medium"
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is special about a model. `tool_timeout`: seconds for a stream's first event after tool results."""
+    """What a model gets. `tool_timeout`: the seconds for a stream's first event after tool results."""
 
     effort: str | None = None
     tool_timeout: float | None = None
@@ -50,8 +49,10 @@ _PLAIN = Profile()
 
 
 class Profiles:
-    """The profiles by model. A pattern (`claude-opus-4*`, `openai/*`) means names as clients or backends write
-    them; the first that matches counts. Looked up once per model.
+    """The profiles by model, each looked up once.
+
+    A pattern (`claude-opus-4*`, `openai/*`) means names as clients or backends write them; the first that
+    matches counts.
     """
 
     def __init__(self, table: Mapping[str, Profile], thinking: Thinking = "auto") -> None:
@@ -90,42 +91,33 @@ def _plain_name(name: str) -> str:
 
 
 @step
-def apply_profile(body: Json, target: Target, profiles: Profiles) -> Json:
+def apply_profile(body: Json, route: Route, profiles: Profiles) -> Json:
     """Give the body with the thinking that the model's profile, or HEADGATE_THINKING, asks for.
 
     The profile speaks last: where neither the request nor the environment said how much to think.
     """
     if profiles.thinking == "off":
         return without_thinking(body)
+    target = route.target
     effort = profiles.of(target.model).effort
+    kind = kind_of(target.model)
+    told = (
+        kind if speaks_anthropic(target) else "effort"
+    )  # OpenRouter and OpenAI take an effort for any model
+    if thinks(body):
+        return _measured(body, effort, told)
     if profiles.thinking == "on":
-        return _forced(body, target, effort)
-    if effort is None:
+        effort = effort_of(body) or effort or _USUAL_EFFORT
+    elif effort is None or not is_silent(body):
         return body
-    if _leaves_open(body) or (is_silent(body) and may_think(body, kind_of(target.model))):
-        return with_effort(body, effort, _told(target))
-    return body
+    return with_effort(body, effort, told) if may_think(body, kind) else body
 
 
-def _told(target: Target) -> Kind:
-    """Say how the backend wants to be told: OpenRouter and OpenAI take an effort for any model."""
-    return kind_of(target.model) if speaks_anthropic(target) else "effort"
-
-
-def _leaves_open(body: Json) -> bool:
-    """Tell whether thinking is asked for without a word about how much."""
-    thinking = body.get("thinking") or {}
-    return thinks(body) and thinking["type"] != "enabled" and effort_of(body) is None and not _other_api(body)
-
-
-def _other_api(body: Json) -> bool:
-    return any(body.get(name) for name in OTHER_APIS)
-
-
-def _forced(body: Json, target: Target, effort: str | None) -> Json:
-    """Make the request think, if it does not and can; what it says itself about how much stays."""
-    if _leaves_open(body):
-        return with_effort(body, effort, _told(target)) if effort else body
-    if thinks(body) or _other_api(body) or not may_think(body, kind_of(target.model)):
+def _measured(body: Json, effort: str | None, kind: Kind) -> Json:
+    """Say how much to think where the request leaves that open, and in words that the model knows."""
+    if body["thinking"]["type"] == "enabled" or (effort is None and kind != "budget"):
         return body
-    return with_effort(body, effort_of(body) or effort or _USUAL_EFFORT, _told(target))
+    said = effort_of(body)
+    if kind == "budget":  # such a model refuses the other words, and an effort
+        return with_effort(body, said or effort or _USUAL_EFFORT, kind)
+    return with_effort(body, effort, kind) if effort and said is None else body

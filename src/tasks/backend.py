@@ -36,13 +36,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request in the backend's format, with what rendering its answer will need."""
+    """A request in the backend's format, with what rendering its answer will need.
+
+    `first_byte`: the seconds within which a stream must begin, where that is less than the backend's own.
+    """
 
     wire: Wire
     payload: bytes
     headers: Mapping[str, str]
     stream: bool
     context: AnswerContext
+    first_byte: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did.
+    `tried` has every target that was tried: the last one answered, if anyone did. `left_out` names, by API,
+    the client's parameters that the last one did not take.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def stream(self) -> bool:

@@ -17,32 +17,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from tasks.backend import Target
+    from tasks.backend import Route
     from tasks.exchange import Exchange
     from wire.messages import Json
     from wire.parameters import Api, Presets
 
 
 @step
-def inject_openrouter_parameters(body: Json, target: Target, exchange: Exchange, presets: Presets) -> Json:
+def inject_openrouter_parameters(body: Json, route: Route, exchange: Exchange, presets: Presets) -> Json:
     """Give the body with OpenRouter's parameters, from headers and environment, that its backend takes.
 
     Raises InvalidRequest for a wrong header, UnsupportedContent for what the backend cannot do without.
     """
-    return _inject(OPENROUTER, presets.openrouter, body, target, exchange)
+    return _inject(OPENROUTER, presets.openrouter, body, route, exchange)
 
 
 @step
-def inject_openai_parameters(body: Json, target: Target, exchange: Exchange, presets: Presets) -> Json:
+def inject_openai_parameters(body: Json, route: Route, exchange: Exchange, presets: Presets) -> Json:
     """Give the body with OpenAI's parameters, likewise."""
-    return _inject(OPENAI, presets.openai, body, target, exchange)
+    return _inject(OPENAI, presets.openai, body, route, exchange)
 
 
-def _inject(api: Api, preset: Mapping[str, Any], body: Json, target: Target, exchange: Exchange) -> Json:
+def _inject(api: Api, preset: Mapping[str, Any], body: Json, route: Route, exchange: Exchange) -> Json:
     asked = from_headers(exchange.headers, api)
     if not preset and not asked and api.names.isdisjoint(body):
         exchange.left_out.pop(api.name, None)
         return body
+    target = route.target
     injection = Injection(body, model=target.model, taken=taken_by(target), backend=target.backend)
     result = injection.inject(api, asked, preset)
     exchange.left_out[api.name] = tuple(injection.left_out)

@@ -6,7 +6,6 @@ everywhere: the API is an open list.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wire.body import encode_body, parse_body
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wire.messages import Json
+    from wire.parameters import Parameter
 
 __all__ = ["check_request", "encode_body", "parse_body"]
 
@@ -196,6 +196,13 @@ def _check_cache_control(value: Any) -> None:
     check_cache_control(value, "cache_control")
 
 
+def _rule_of(parameter: Parameter) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        parameter.rule.check(value, parameter.name)
+
+    return check
+
+
 _FORBIDDEN = ("api_base", "api_key", "base_url")
 """Fields by which clients of other gateways redirect a request, or bring their own key into a log."""
 
@@ -216,7 +223,4 @@ _OPTIONAL: dict[str, Callable[[Any], None]] = {
 }
 """Fields that may be absent or null; of those that OpenRouter and OpenAI have too, Anthropic's rules hold."""
 
-_OPTIONAL = {
-    **{name: partial(parameter.rule.check, at=name) for name, parameter in PARAMETERS.items()},
-    **_OPTIONAL,
-}
+_OPTIONAL = {name: _rule_of(parameter) for name, parameter in PARAMETERS.items()} | _OPTIONAL

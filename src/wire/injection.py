@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 class Injection:
-    """One request's parameters of one API on their way into its body. `body` is new; `left_out` says what is not.
+    """One request's parameters of one API on their way into its body: a new one, the old stays as it is.
 
+    `left_out` names what the client asked for and does not get.
     `taken` are the fields that wire and backend take; `backend` is what a refusal calls it.
     """
 
@@ -40,7 +41,7 @@ class Injection:
             value = self.body[name]
             if name in _CONVERTED or name not in self._taken:
                 del self.body[name]
-                if value is not None:
+                if value not in _NOTHING:
                     self._set(name, value)
         for name, value in asked.items():
             if name not in written:
@@ -103,4 +104,5 @@ class Injection:
 
 
 _CONVERTED = frozenset({"temperature_range", "user"})
+_NOTHING: tuple[Any, ...] = (None, {}, [])
 REASONING = frozenset({"reasoning", "reasoning_effort"})

@@ -1,7 +1,8 @@
-"""The parameters that OpenRouter and OpenAI have beyond Anthropic's API: what each may be, and what becomes of it.
+"""The parameters that OpenRouter and OpenAI have beyond Anthropic's API, and what each may be.
 
-They come with a request (in its body, or in headers) or from the environment; `wire.sources` reads the latter
-two, `wire.injection` puts them into the request. Ranges are those of the vendors' references, named in `source`.
+They come with a request (in its body, or in headers) or from the environment; `wire.sources` reads the
+latter two, `wire.injection` puts them into the request. Ranges are those of the vendors' references, named in
+`source`.
 """
 
 from __future__ import annotations

@@ -79,7 +79,9 @@ def text(longest: int | None = None) -> Rule:
         if longest is not None and len(value) > longest:
             raise InvalidRequest(f"{at}: must not be longer than {longest} characters")
 
-    return Rule("a string" if longest is None else f"a string of up to {longest} characters", check, plain=True)
+    return Rule(
+        "a string" if longest is None else f"a string of up to {longest} characters", check, plain=True
+    )
 
 
 def one_of(*choices: str) -> Rule:

@@ -42,7 +42,7 @@ def from_headers(headers: Mapping[str, str], api: Api) -> Json:
 
 
 def from_environment(environment: Mapping[str, str]) -> Presets:
-    """Give what the variables set; an empty one sets nothing. InvalidRequest begins with the variable's name."""
+    """Give what the variables set; an empty one sets nothing. InvalidRequest begins with the variable."""
     return Presets(*(_of_api(environment, api) for api in (OPENROUTER, OPENAI)))
 
 

