@@ -59,8 +59,7 @@ class HttpBackend(ABC):
 
     async def open_stream(self, outgoing: Outgoing) -> HttpStream:
         """Send and return once the status has come."""
-        headers = self._headers_for(outgoing)
-        return await self._http.open(self.url(outgoing), outgoing.payload, headers, outgoing.first_byte)
+        return await self._http.open(self.url(outgoing), outgoing.payload, self._headers_for(outgoing))
 
     async def list_models(self, seconds: float) -> Reply:
         """Fetch the backend's own list of models."""

@@ -70,11 +70,9 @@ class HttpUpstream:
                 body = await response.read()
                 return Reply(response.status, _lower(response.headers), body)
 
-    async def open(
-        self, url: str, payload: bytes, headers: Mapping[str, str], first_byte: float | None = None
-    ) -> HttpStream:
-        """Send and return once the status has come, within `first_byte` or what `timeouts` says, if less."""
-        first_byte = min(first_byte or self.timeouts.first_byte, self.timeouts.first_byte)
+    async def open(self, url: str, payload: bytes, headers: Mapping[str, str]) -> HttpStream:
+        """Send and return once the status has come, within `timeouts.first_byte`."""
+        first_byte = self.timeouts.first_byte
         with _upstream_errors(f"no first byte within {first_byte:g} s"):
             async with asyncio.timeout(first_byte):
                 response = await self.session.post(url, data=payload, headers=headers, allow_redirects=False)

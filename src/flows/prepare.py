@@ -38,4 +38,4 @@ def prepare(body: Json, route: Route, exchange: Exchange, house: House) -> Outgo
     body = inject_openrouter_parameters(body, route, exchange, house.presets)
     body = inject_openai_parameters(body, route, exchange, house.presets)
     body = apply_profile(body, route, house.profiles)
-    return convert_request(body, route, exchange, house.profiles.first_byte(body, route.target))
+    return convert_request(body, route, exchange, house.profiles.first_event(body, route.target))

@@ -34,7 +34,7 @@ class BackendName(StrEnum):
 
 
 class ModelProfile(BaseModel):
-    """What HEADGATE_PROFILES says of a model: its effort, and seconds for a first event after tool results."""
+    """What HEADGATE_PROFILES says of a model: its effort, and seconds for an event after tool results."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -75,7 +75,7 @@ class Profiles:
             self._known[model] = found
         return found
 
-    def first_byte(self, body: Json, target: Target) -> float | None:
+    def first_event(self, body: Json, target: Target) -> float | None:
         """Give the seconds within which the answer's first event must come, if the profile says so."""
         seconds = self.of(target.model).tool_timeout
         return seconds if seconds is not None and brings_results(body) else None

@@ -38,7 +38,7 @@ class Target:
 class Outgoing:
     """A request in the backend's format, with what rendering its answer will need.
 
-    `first_byte`: the seconds within which a stream must begin, where that is less than the backend's own.
+    `first_event`: the seconds within which the first event of a stream must come, if that matters.
     """
 
     wire: Wire
@@ -46,7 +46,7 @@ class Outgoing:
     headers: Mapping[str, str]
     stream: bool
     context: AnswerContext
-    first_byte: float | None = None
+    first_event: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from express import step
 from tasks.live_stream import LiveStream
 from wire.chat_bytes import ChatBytes
-from wire.errors import UpstreamFailed
+from wire.errors import UpstreamFailed, UpstreamTimeout
 from wire.messages_bytes import MessagesBytes
 from wire.upstream_errors import from_status
 
@@ -34,12 +35,17 @@ async def open_stream(outgoing: Outgoing, backend: Lane) -> LiveStream:
 
     A failure up to then is raised, so that it can still be retried and told as an HTTP status.
     """
-    upstream = await backend.open_stream(outgoing)
     try:
-        return await _await_first_event(upstream, outgoing)
-    except BaseException:
-        await upstream.close()
-        raise
+        async with asyncio.timeout(outgoing.first_event):
+            upstream = await backend.open_stream(outgoing)
+            try:
+                return await _await_first_event(upstream, outgoing)
+            except BaseException:
+                await upstream.close()
+                raise
+    except TimeoutError as error:
+        late = f"upstream: no first event within {outgoing.first_event:g} s of the tools' results"
+        raise UpstreamTimeout(late, retryable=True) from error
 
 
 async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStream:

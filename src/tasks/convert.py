@@ -43,28 +43,28 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 @step
 def convert_request(
-    body: Json, route: Route, exchange: Exchange, first_byte: float | None = None
+    body: Json, route: Route, exchange: Exchange, first_event: float | None = None
 ) -> Outgoing:
     """Write the request on the wire of the route's target; raises UnsupportedContent with the path.
 
-    The route itself is the argument, not its target, so that the run shows who fed this step. `first_byte` is
+    The route itself is the argument, not its target, so that the run shows who fed this step. `first_event` is
     passed on to whoever sends the request.
     """
     target = route.target
     if target.wire == "messages":
-        return as_it_came(body, target, exchange, first_byte)
+        return as_it_came(body, target, exchange, first_event)
     must_reason = target.model.startswith(_MUST_REASON)
     chat, names = to_chat(body, model=target.model, dialect=target.dialect, must_reason=must_reason)
     context = _context(body, target, exchange, names)
-    return Outgoing(target.wire, encode_body(chat), {}, exchange.stream, context, first_byte)
+    return Outgoing(target.wire, encode_body(chat), {}, exchange.stream, context, first_event)
 
 
-def as_it_came(body: Json, target: Target, exchange: Exchange, first_byte: float | None = None) -> Outgoing:
+def as_it_came(body: Json, target: Target, exchange: Exchange, first_event: float | None = None) -> Outgoing:
     """Write the request on the messages wire: as it came, but for the model's name."""
     payload = encode_body({**body, "model": target.model})
     context = _context(body, target, exchange, ToolNames.of(()))
     headers = forwarded_headers(exchange.headers)
-    return Outgoing("messages", payload, headers, exchange.stream, context, first_byte)
+    return Outgoing("messages", payload, headers, exchange.stream, context, first_event)
 
 
 def _context(body: Json, target: Target, exchange: Exchange, names: ToolNames) -> AnswerContext:

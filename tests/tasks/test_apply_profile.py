@@ -146,7 +146,7 @@ def test_thinking_is_forbidden():
 def test_the_patience_after_tool_results():
     asks, brings = [user("hi")], [user("hi"), assistant(call("1")), user(result("1"))]
     profiles = Profiles(DEFAULT_PROFILES)
-    assert profiles.first_byte(request(*brings), route().target) == 30.0
-    assert profiles.first_byte(request(*brings), route("anthropic/claude-3.7-sonnet").target) == 25.0
-    assert profiles.first_byte(request(*asks), route().target) is None
-    assert NO_PROFILES.first_byte(request(*brings), route().target) is None
+    assert profiles.first_event(request(*brings), route().target) == 30.0
+    assert profiles.first_event(request(*brings), route("anthropic/claude-3.7-sonnet").target) == 25.0
+    assert profiles.first_event(request(*asks), route().target) is None
+    assert NO_PROFILES.first_event(request(*brings), route().target) is None
