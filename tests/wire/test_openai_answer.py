@@ -109,14 +109,30 @@ def test_the_chunks_of_an_answer() -> None:
     assert [one["choices"][0]["delta"] for one in chunks] == [
         {"role": "assistant", "content": ""},
         {"content": "Both."},
-        {"tool_calls": [{"index": 0, "id": "toolu_1", "type": "function",
-                         "function": {"name": "read", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "toolu_1",
+                    "type": "function",
+                    "function": {"name": "read", "arguments": ""},
+                }
+            ]
+        },
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"path":"/a"}'}}]},
-        {"tool_calls": [{"index": 1, "id": "toolu_2", "type": "function",
-                         "function": {"name": "list", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 1,
+                    "id": "toolu_2",
+                    "type": "function",
+                    "function": {"name": "list", "arguments": ""},
+                }
+            ]
+        },
         {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
         {},
-    ]  # fmt: skip
+    ]
     assert [one["choices"][0]["finish_reason"] for one in chunks] == [None] * 6 + ["tool_calls"]
 
 
@@ -125,10 +141,16 @@ def test_reasoning_is_text_and_details() -> None:
     said = fold_chunks(chunks)["choices"][0]["message"]
     assert said["reasoning"] == "Hm."
     assert said["reasoning_details"] == [
-        {"type": "reasoning.text", "text": "Hm.", "signature": "sig", "format": "anthropic-claude-v1", "index": 0},
+        {
+            "type": "reasoning.text",
+            "text": "Hm.",
+            "signature": "sig",
+            "format": "anthropic-claude-v1",
+            "index": 0,
+        },
         {"type": "reasoning.encrypted", "data": "xyz", "format": "anthropic-claude-v1", "index": 1},
         {"type": "reasoning.text", "signature": "sig2", "format": "anthropic-claude-v1", "index": 2},
-    ]  # fmt: skip
+    ]
 
 
 def test_citations_stand_where_their_block_does() -> None:
