@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from coordinators.catalog import Catalog
 from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.keys import ClientKeys
-from coordinators.openrouter import OpenRouter
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from headgate import __version__
-from headgate.settings import BackendName, is_loopback
+from headgate.backends import assemble
+from headgate.settings import is_loopback
 from routers import models, status
 from routers.answering import error_response
-from routers.messages import message_routes
+from routers.messages import doors
 from routers.reading import request_id
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from coordinators.routing import RoutingTable
     from headgate.instance import Instance
     from headgate.settings import Settings
 
@@ -52,18 +54,18 @@ class Parts:
         )
         self.counter = Counter(instance.counter_socket)
         self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
-        backend = _openrouter(settings, instance, self.http)
+        backends = assemble(settings, self.http, instance.demo_url)
         runs: Any = instance.runs
         self.gateway = Gateway(
-            backend=backend,
+            backends=backends,
             counter=self.counter,
-            catalog=Catalog(backend, settings.aliases),
+            catalog=Catalog(backends),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
-            check_health=_health_check(instance, backend),
+            check_health=_health_check(instance, backends),
         )
 
     async def close(self) -> None:
@@ -72,22 +74,6 @@ class Parts:
             await self.sink.close()
         await self.counter.close()
         await self.http.close()
-
-
-def _openrouter(settings: Settings, instance: Instance, http: HttpUpstream) -> OpenRouter:
-    if instance.backend == BackendName.DEMO:
-        return OpenRouter(
-            http, base_url=str(instance.demo_url), api_key="demo", aliases=settings.aliases,
-            wire=settings.openrouter_wire, name="demo",
-        )  # fmt: skip
-    key = settings.openrouter_api_key
-    return OpenRouter(
-        http,
-        base_url=settings.openrouter_base_url,
-        api_key=key.get_secret_value() if key is not None else "",
-        aliases=settings.aliases,
-        wire=settings.openrouter_wire,
-    )
 
 
 def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
@@ -107,7 +93,9 @@ def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
     }
 
 
-def _health_check(instance: Instance, backend: OpenRouter) -> Callable[[Gateway], Awaitable[dict[str, Any]]]:
+def _health_check(
+    instance: Instance, backends: RoutingTable
+) -> Callable[[Gateway], Awaitable[dict[str, Any]]]:
     async def check(gateway: Gateway) -> dict[str, Any]:
         processes = instance.child_states()
         recorder: dict[str, Any] = {"state": "off"}
@@ -121,7 +109,12 @@ def _health_check(instance: Instance, backend: OpenRouter) -> Callable[[Gateway]
             "status": "ok" if healthy else "degraded",
             "version": __version__,
             "instance": instance.id,
-            "backend": {"name": backend.name, "base_url": backend.base_url, "chosen_because": instance.why},
+            "backend": {
+                "name": backends.default.name,
+                "base_url": backends.default.base_url,
+                "chosen_because": instance.why,
+            },
+            "backends": [backend.state() for backend in backends.backends.values()],
             "runs": instance.runs,
             "prefect": {"api_url": instance.prefect_api_url, "ui_url": instance.prefect_ui_url},
             "recorder": recorder,
@@ -144,21 +137,35 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         finally:
             await parts.close()
 
-    app = FastAPI(
+    app = Application(
         title="Headgate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.router.routes.extend(message_routes())
+    app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
     app.include_router(models.router)
     app.include_router(status.router)
-    # A base URL given with /v1 makes /v1/v1/…: answer it alike.
-    app.router.routes.extend(message_routes("/v1"))
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(RequestValidationError, _tell_bad_query)
     app.add_middleware(RequestIds)
     return app
+
+
+class Application(FastAPI):
+    """The application. Its doors are answered before the middleware; as routes they only refuse methods."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.doors = doors()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        if scope["type"] == "http" and scope["method"] == "POST" and (door := self.doors.get(scope["path"])):
+            scope["app"] = self
+            await door(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
 
 
 class RequestIds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from starlette.responses import Response
@@ -18,10 +18,14 @@ from wire.sse import PING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from starlette.requests import Request
     from starlette.types import Message, Receive, Scope, Send
 
     from tasks.exchange import Exchange
+
+    Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+GONE = "headgate.gone"
+"""Where a scope holds what is to be called when the client leaves."""
 
 _STOP_TAIL = 80
 _JSON = (b"content-type", b"application/json")
@@ -48,63 +52,73 @@ def error_response(error: GatewayError, request_id: str) -> Response:
     return Response(body, error.status_sent, headers, "application/json")
 
 
-class Answering(Response):
+class Answering:
     """Reads one request, has it answered, and sends the answer, streamed or whole.
 
-    A client that leaves, before or after the first byte, cancels the answering at once.
+    A client that leaves, before or after the first byte, cancels the answering at once: the server's
+    protocol calls what stands in the scope under `GONE` (`headgate.protocol`).
     """
 
     def __init__(
-        self,
-        request: Request,
-        answer: Callable[[Exchange], Awaitable[Whole | Sending]],
-        *,
-        ping_seconds: float,
+        self, answer: Callable[[Exchange], Awaitable[Whole | Sending]], *, ping_seconds: float
     ) -> None:
-        self._request = request
         self._answer = answer
         self._ping_seconds = ping_seconds
-        self.background = None
+        self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
         try:
-            exchange = await read_exchange(self._request)
+            exchange = await read_exchange(scope, receive)
         except GatewayError as error:
-            await error_response(error, request_id(scope))(scope, receive, send)
+            await _send_error(error, request_id(scope), scope, receive, send)
             return
         working = asyncio.current_task()
         assert working is not None  # noqa: S101 - an ASGI application always runs in a task
-        watcher = asyncio.create_task(_cancel_when_gone(receive, working))
+
+        def leave() -> None:
+            self._left = True
+            working.cancel()
+
+        scope[GONE] = leave
         try:
             await self._send_answer(exchange, scope, receive, send)
         except asyncio.CancelledError:
-            # The watcher's cancellation ends here: nobody is left to answer. The server's own does not.
-            if not watcher.done():
+            # A leaving client's cancellation ends here: nobody is left to answer. The server's own does not.
+            if not self._left:
                 raise
             working.uncancel()
         finally:
-            watcher.cancel()
+            scope[GONE] = None
 
     async def _send_answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = await self._answer(exchange)
         except GatewayError as error:
-            await error_response(error, exchange.id)(scope, receive, send)
+            await _send_error(error, exchange.id, scope, receive, send)
             return
-        extra = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+        headers.append((b"request-id", exchange.id.encode()))
         if isinstance(answer, Whole):
-            length = (b"content-length", str(len(answer.body)).encode())
-            await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length, *extra]})
+            headers += (_JSON, (b"content-length", b"%d" % len(answer.body)))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": _SSE + extra})
-            await _send_frames(answer, send, self._ping_seconds)
+            await _send_frames(answer, _SSE + headers, send, self._ping_seconds)
 
 
-async def _send_frames(answer: Sending, send: Send, ping_seconds: float) -> None:
-    pinger = _Pinger(send, ping_seconds)
+async def _send_error(
+    error: GatewayError, request_id: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    response = error_response(error, request_id)
+    response.headers["request-id"] = request_id
+    await response(scope, receive, send)
+
+
+async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_seconds: float) -> None:
     async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        pinger = _Pinger(send, ping_seconds)
         try:
             async for frame in frames:
                 if b"message_stop" in frame[-_STOP_TAIL:]:
@@ -147,11 +161,3 @@ class _Pinger:
         self._timer.cancel()
         if self._sending is not None:
             self._sending.cancel()
-
-
-async def _cancel_when_gone(receive: Receive, working: asyncio.Task[Any]) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            working.cancel()
-            return
