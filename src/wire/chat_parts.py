@@ -82,8 +82,7 @@ def document_parts(block: Json, at: str) -> list[Json]:
             return _content_parts(block, at)
         case _:
             raise _file_source(at)
-    told = {} if block.get("title") == part["file"]["filename"] else {"title": block.get("title")}
-    preamble = _preamble({**told, "context": block.get("context")}).rstrip()
+    preamble = _preamble(block).rstrip()
     return [text_part(preamble, {}), part] if preamble else [part]
 
 
