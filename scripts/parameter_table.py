@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import orjson
+from anthropic.types import message_create_params
+from anthropic.types.beta import message_create_params as beta_message_create_params
+from openai.types.chat import completion_create_params
 
 from tasks.backend import Route, Target
 from tasks.convert import convert_request
@@ -32,7 +35,8 @@ from wire.dialects import (
     Dialect,
 )
 from wire.errors import InvalidRequest
-from wire.parameters import NO_PRESETS
+from wire.openai_request import FATES as OPENAI_FATES
+from wire.parameters import NO_PRESETS, PARAMETERS
 from wire.parameters import OPENAI as OPENAI_API
 from wire.parameters import OPENROUTER as OPENROUTER_API
 
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from wire.parameters import Api
 
 PAGE = Path(__file__).parents[1] / "docs" / "07-parameters.md"
+TEMPLATE = Path(__file__).with_name("parameters.md.in")
 
 Fate: TypeAlias = Literal["sent", "converted", "left out", "refused"]
 
@@ -68,6 +73,7 @@ PLACES = (
     Place("OpenAI-compatible", "chat", OPENAI, "llama-3"),
     Place("OpenAI", "chat", OPENAI_PLATFORM, "gpt-5"),
 )
+DIALECTS = tuple({place.dialect.name: place.dialect for place in PLACES if place.wire == "chat"}.values())
 SAID = [{"role": "user", "content": "Hello"}]
 PLAIN = {"model": "m", "max_tokens": 8192, "messages": SAID}
 TOOL = {"name": "Read", "input_schema": {"type": "object"}}
@@ -170,8 +176,10 @@ def fate(name: str, place: Place) -> Fate:
         payload, left_out = received({**plain, name: SAMPLES[name]}, place)
     except InvalidRequest:
         return "refused"
+    if name == "model":
+        return "converted"  # on Databricks' chat wire it is in the address
     if name in left_out or payload == without:
-        return "sent" if name == "model" and place.wire == "messages" else "left out"
+        return "left out"
     return "sent" if payload.get(name) == SAMPLES[name] else "converted"
 
 
@@ -182,76 +190,115 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-ANTHROPIC_FIELDS = tuple(FATES)
+PLACES_ON_OPENROUTER = PLACES[:2]
+ANTHROPIC_FIELDS = tuple(name for name in FATES if name not in PARAMETERS or name == "top_k")
+SDK_FIELDS = {
+    "Anthropic": (
+        message_create_params.MessageCreateParamsBase.__annotations__.keys()
+        | beta_message_create_params.MessageCreateParamsBase.__annotations__.keys()
+        | {"stream"}
+    )
+    - {"betas"},  # a header
+    "OpenAI": completion_create_params.CompletionCreateParamsBase.__annotations__.keys() | {"stream"},
+    "OpenRouter": frozenset(
+        """
+        cache_control debug deferred_tools frequency_penalty image_config logit_bias logprobs
+        max_completion_tokens max_tokens messages metadata min_p modalities model models parallel_tool_calls
+        plugins prediction presence_penalty prompt_cache_key prompt_cache_options provider reasoning
+        reasoning_effort repetition_penalty response_format route seed service_tier session_id stop
+        stop_server_tools_when stream stream_options structured_outputs temperature tool_choice tools top_a
+        top_k top_logprobs top_p trace transforms user verbosity web_search_options
+        context_management fallbacks output_config safeguards speed stop_sequences system thinking
+        """.split()  # noqa: SIM905 - read as a list of words
+    ),
+}
+"""Every field of the vendors' own types: Anthropic's and OpenAI's from their SDKs; OpenRouter's from its API
+reference, chat completions and messages (November 2026), and the older ones of its parameters page."""
+
 SHORT = {"sent": "sent", "converted": "conv.", "left out": "-", "refused": "ref."}
 
 
-def fates_of(name: str) -> list[Fate]:
-    """Try the parameter everywhere."""
-    return [fate(name, place) for place in PLACES]
-
-
 def cells(name: str) -> list[str]:
-    return [SHORT[one] for one in fates_of(name)]
+    """Try the parameter everywhere."""
+    return [SHORT[fate(name, place)] for place in PLACES]
 
 
 def anthropic_table() -> str:
+    """Give Anthropic's own parameters, with what the chat wire makes of each."""
     head = ["parameter", *(place.title for place in PLACES), "on the chat wire"]
-    rows = [[f"`{name}`", *cells(name), FATES[name]] for name in ANTHROPIC_FIELDS]
-    return table(head, rows)
+    return table(head, ([f"`{name}`", *cells(name), FATES[name]] for name in ANTHROPIC_FIELDS))
 
 
 def values_table(api: Api) -> str:
-    head = ["parameter", "may be", "header", "variable", "see"]
+    """Give what each parameter may be, and where it may come from beside the body."""
     rows = []
     for name, one in api.table.items():
-        ways = (f"`{api.header}{name.replace('_', '-')}`", f"`{api.variable}{name.upper()}`")
-        rows.append([f"`{name}`", one.rule.says, *(ways if one.preset else ("", "")), one.source])
-    return table(head, rows)
+        ways = [f"`{api.header}{name.replace('_', '-')}`", f"`{api.variable}{name.upper()}`"]
+        rows.append([f"`{name}`", one.rule.says, *(ways if one.preset else ["", ""]), one.source])
+    return table(["parameter", "may be", "header", "variable", "source"], rows)
 
 
 def fates_table(api: Api) -> str:
+    """Give what becomes of each parameter that a client writes."""
     head = ["parameter", *(place.title for place in PLACES), "where it is not taken"]
     return table(head, ([f"`{name}`", *cells(name), one.otherwise] for name, one in api.table.items()))
 
 
-def counts_table() -> str:
-    """Count, for each API and backend, what a client's parameter comes to."""
-    groups = {
-        "Anthropic": ANTHROPIC_FIELDS,
-        "OpenRouter": tuple(OPENROUTER_API.table),
-        "OpenAI": tuple(OPENAI_API.table),
-    }
+def openai_clients_table() -> str:
+    """Give what becomes of OpenAI's own fields when an OpenAI client sends them."""
     rows = []
-    for title, names in groups.items():
-        tried = [fates_of(name) for name in names]
-        for place, column in zip(PLACES, zip(*tried, strict=True), strict=True):
-            done = sum(one in {"sent", "converted"} for one in column)
-            refused = column.count("refused")
-            share = f"{100 * (done + refused) / len(column):.0f} %"
-            rows.append([title, place.title, str(len(column)), str(done), str(refused), share])
-    return table(["API", "backend", "parameters", "sent or converted", "refused", "together"], rows)
+    for name, told in OPENAI_FATES.items():
+        takers = [one.name for one in DIALECTS if name in one.takes]
+        rows.append([f"`{name}`", told, "all" if len(takers) == len(DIALECTS) else ", ".join(takers)])
+    return table(["field", "in an Anthropic request", "chat backends that take it as it is"], rows)
+
+
+def is_handled(api: str, name: str) -> bool:
+    """Tell whether some backend gets the parameter, or the client hears that none does."""
+    if api == "OpenAI" or name not in SAMPLES:
+        takers = any(name in one.takes for one in DIALECTS)
+        return takers or not OPENAI_FATES[name].startswith("left out")
+    places = PLACES if api == "Anthropic" else PLACES_ON_OPENROUTER
+    return any(fate(name, place) != "left out" for place in places)
+
+
+def has_fate(name: str) -> bool:
+    """Tell whether the tables of the code say what becomes of the parameter."""
+    return name in FATES or name in PARAMETERS or name in OPENAI_FATES
+
+
+def coverage() -> dict[str, tuple[int, int, int]]:
+    """Count, for each API: its parameters, those with a stated fate, those sent, converted or refused."""
+    return {
+        api: (
+            len(fields),
+            sum(map(has_fate, fields)),
+            sum(has_fate(name) and is_handled(api, name) for name in fields),
+        )
+        for api, fields in SDK_FIELDS.items()
+    }
+
+
+def coverage_table() -> str:
+    """Write the counts."""
+    rows = (
+        [api, str(known), f"{100 * stated / known:.0f} %", f"{100 * handled / known:.0f} %"]
+        for api, (known, stated, handled) in coverage().items()
+    )
+    return table(["API", "parameters", "with a stated fate", "sent, converted or refused"], rows)
 
 
 def page() -> str:
     """Give the whole page."""
-    return TEMPLATE.format(
-        counts=counts_table(),
+    return TEMPLATE.read_text().format(
+        coverage=coverage_table(),
         anthropic=anthropic_table(),
         openrouter_values=values_table(OPENROUTER_API),
         openrouter_fates=fates_table(OPENROUTER_API),
         openai_values=values_table(OPENAI_API),
         openai_fates=fates_table(OPENAI_API),
+        openai_clients=openai_clients_table(),
     )
-
-
-TEMPLATE = """\
-# Parameters
-
-<!-- Written by scripts/parameter_table.py (`make docs`) from the tables in src/wire; do not edit. -->
-
-{counts}
-"""
 
 
 def main(path: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from express import pipeline
 from flows.attempts import Patience, attempt, first_to_answer
-from flows.prepare import NO_HOUSE, prepare
+from flows.prepare import prepare
 from tasks.call import call_backend, open_stream
 from tasks.exchange import Streaming
 from tasks.render import render_message
@@ -23,7 +23,7 @@ _PATIENCE = Patience()
 
 @pipeline(name="messages")
 async def messages(
-    exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE, house: House = NO_HOUSE
+    exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE, house: House | None = None
 ) -> Whole:
     """Answer with a finished Message."""
     body = validate_request(exchange)
@@ -39,7 +39,7 @@ async def messages(
 
 @pipeline(name="streaming")
 async def streaming(
-    exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE, house: House = NO_HOUSE
+    exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE, house: House | None = None
 ) -> Streaming:
     """Answer with a live stream, once its first event has come.
 

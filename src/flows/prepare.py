@@ -26,15 +26,16 @@ class House:
     profiles: Profiles = NO_PROFILES
 
 
-NO_HOUSE = House()
+_BARE = House()
 
 
-def prepare(body: Json, route: Route, exchange: Exchange, house: House) -> Outgoing:
+def prepare(body: Json, route: Route, exchange: Exchange, house: House | None = None) -> Outgoing:
     """Run the steps between choosing a route and sending; raises InvalidRequest with the path.
 
     `body` stays as it is, so that the next route can start from it. The profile comes last, because it
     speaks only where nobody else did.
     """
+    house = house or _BARE
     body = inject_openrouter_parameters(body, route, exchange, house.presets)
     body = inject_openai_parameters(body, route, exchange, house.presets)
     body = apply_profile(body, route, house.profiles)

@@ -35,8 +35,9 @@ async def open_stream(outgoing: Outgoing, backend: Lane) -> LiveStream:
 
     A failure up to then is raised, so that it can still be retried and told as an HTTP status.
     """
+    limit = asyncio.timeout(outgoing.first_event)
     try:
-        async with asyncio.timeout(outgoing.first_event):
+        async with limit:
             upstream = await backend.open_stream(outgoing)
             try:
                 return await _await_first_event(upstream, outgoing)
@@ -44,6 +45,8 @@ async def open_stream(outgoing: Outgoing, backend: Lane) -> LiveStream:
                 await upstream.close()
                 raise
     except TimeoutError as error:
+        if not limit.expired():
+            raise
         late = f"upstream: no first event within {outgoing.first_event:g} s of the tools' results"
         raise UpstreamTimeout(late, retryable=True) from error
 

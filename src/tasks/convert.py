@@ -47,8 +47,8 @@ def convert_request(
 ) -> Outgoing:
     """Write the request on the wire of the route's target; raises UnsupportedContent with the path.
 
-    The route itself is the argument, not its target, so that the run shows who fed this step. `first_event` is
-    passed on to whoever sends the request.
+    The route itself is the argument, not its target, so that the run shows who fed this step. `first_event`
+    is passed on to whoever sends the request.
     """
     target = route.target
     if target.wire == "messages":

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def taken_by(target: Target) -> frozenset[str]:
-    """Give the fields that may stay in the canonical body: its wire sends them, or converts them itself."""
+    """Give the fields that its wire sends, or converts itself from the canonical body."""
     return _taken(target.wire, target.dialect)
 
 
 @lru_cache(maxsize=64)
 def _taken(wire: Wire, dialect: Dialect) -> frozenset[str]:
     if wire == "messages":
-        return dialect.on_messages
+        return dialect.on_messages | {"user"}  # which is `metadata.user_id` there
     return dialect.takes | REASONING if dialect.reasoning != "thinking" else dialect.takes
 
 

@@ -55,10 +55,8 @@ class Injection:
         """Put in what the client asked for, in its body or in a header."""
         if name == "temperature_range":
             self._clamp(value)
-        elif name == "user":
-            self._name_user(value)
         elif name in self._taken:
-            self.body[name] = value
+            self._put(name, value)
         elif name in REASONING:
             if thinks(self.body) or not self._think(name, value):
                 self.left_out.append(name)
@@ -71,8 +69,6 @@ class Injection:
         """Put in what the environment gives, where the request leaves room for it."""
         if name == "temperature_range":
             self._clamp(value)
-        elif name == "user":
-            self._name_user(value)
         elif name in REASONING:
             if not is_silent(self.body):
                 return
@@ -81,19 +77,22 @@ class Injection:
             elif may_think(self.body, kind_of(self._model)):
                 self._think(name, value)
         elif name in self._taken and not (name == "top_k" and thinks(self.body)):
+            self._put(name, value)
+
+    def _put(self, name: str, value: Any) -> None:
+        """Put in what is taken; an end user's name in its canonical place, where every wire finds it."""
+        if name != "user":
             self.body[name] = value
+            return
+        metadata = self.body.get("metadata") or {}
+        if not metadata.get("user_id"):
+            self.body["metadata"] = {**metadata, "user_id": value}
 
     def _clamp(self, bounds: list[float]) -> None:
         """Move the temperature into its range; one that is not given stays so, and thinking has none."""
         temperature = self.body.get("temperature")
         if temperature is not None and not thinks(self.body):
             self.body["temperature"] = min(max(temperature, bounds[0]), bounds[1])
-
-    def _name_user(self, user: str) -> None:
-        """Give the end user's name its canonical place, where every wire finds it."""
-        metadata = self.body.get("metadata") or {}
-        if not metadata.get("user_id"):
-            self.body["metadata"] = {**metadata, "user_id": user}
 
     def _think(self, name: str, value: Any) -> bool:
         """Say reasoning in Anthropic's words; False if they have none for it, or the model cannot."""
