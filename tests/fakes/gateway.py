@@ -14,7 +14,10 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
-_OURS = ("PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_")
+_OURS = (
+    "PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_",
+    "BYPASS_LITELLM", "AZURE_DATABRICKS", "OPENAI_COMPATIBLE",
+)  # fmt: skip
 
 
 class GatewayProcess:
