@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire.chat_reasoning import effort_asked
 from wire.check_tools import is_custom
 from wire.errors import UnsupportedContent
 
@@ -130,10 +131,10 @@ def _system_first(messages: list[Json]) -> list[Json]:
     return fitted
 
 
-def _marked_system(content: str | list[Json]) -> list[Json]:
-    opening, closing = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
+def _marked_system(content: str | list[Json]) -> str | list[Json]:
     if isinstance(content, str):
-        return [{"type": "text", "text": f"<system>\n{content}\n</system>"}]
+        return f"<system>\n{content}\n</system>"
+    opening, closing = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
     return [opening, *content, closing]
 
 
@@ -177,7 +178,7 @@ def _fit_reasoning(chat: Json, body: Json, dialect: Dialect) -> None:
         if effort is not None:
             chat.setdefault("reasoning_effort", effort)
         return
-    effort = chat.pop("reasoning_effort", None) or reasoning.get("effort")
+    effort = chat.pop("reasoning_effort", None) or reasoning.get("effort") or effort_asked(body)
     if isinstance(effort, str):
         chat["output_config"] = {"effort": effort}
     thinking = _thinking(body, reasoning)

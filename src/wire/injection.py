@@ -44,7 +44,7 @@ class Injection:
                 if value not in _NOTHING:
                     self._set(name, value)
         for name, value in asked.items():
-            if name not in written:
+            if name not in written and (name not in REASONING or is_silent(self.body)):
                 self._set(name, value)
         for name, value in preset.items():
             if name not in written and name not in asked:
@@ -73,7 +73,7 @@ class Injection:
             if not is_silent(self.body):
                 return
             if name in self._taken:
-                self.body[name] = value
+                self._put(name, value)
             elif may_think(self.body, kind_of(self._model)):
                 self._think(name, value)
         elif name in self._taken and not (name == "top_k" and thinks(self.body)):

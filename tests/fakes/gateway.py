@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
 _OURS = (
     "PROXY_", "OPENROUTER_", "OPENAI_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_",
+    "BYPASS_LITELLM", "AZURE_DATABRICKS",
 )  # fmt: skip
 
 

@@ -117,7 +117,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str,
     ("body", {"reasoning": {"effort": "high"}}, {}, {}, BUDGET, []),
     ("header", {}, {"reasoning": {"effort": "high"}}, {}, BUDGET, []),
     ("environment", {}, {}, {"reasoning": {"effort": "high"}}, BUDGET, []),
-    ("beside thinking", BUDGET, {"reasoning": {"effort": "low"}}, {}, BUDGET, ["reasoning"]),
+    ("a header beside thinking", BUDGET, {"reasoning": {"effort": "low"}}, {}, BUDGET, []),
+    ("beside thinking", BUDGET | {"reasoning": {"effort": "low"}}, {}, {}, BUDGET, ["reasoning"]),
     ("nothing to say", {}, {"reasoning": {"exclude": True}}, {}, {}, ["reasoning"]),
     ("the client spoke", BUDGET, {}, {"reasoning": {"effort": "low"}}, BUDGET, []),
     ("unsafe", {"temperature": 1}, {}, {"reasoning": {"effort": "low"}}, {"temperature": 1}, []),
@@ -146,6 +147,7 @@ def test_reasoning_where_it_is_taken() -> None:
     assert injected(request(), asked) == (request(**asked), [])
     assert injected(request(), {}, asked) == (request(**asked), [])
     assert injected(request(**BUDGET), {}, asked) == (request(**BUDGET), [])
+    assert injected(request(**BUDGET), asked) == (request(**BUDGET), [])
 
 
 @given(
