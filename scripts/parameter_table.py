@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tasks.backend import Wire
-    from wire.parameters import Api
+    from wire.parameters import Api, Parameter
 
 PAGE = Path(__file__).parents[1] / "docs" / "07-parameters.md"
 TEMPLATE = Path(__file__).with_name("parameters.md.in")
@@ -117,7 +117,7 @@ SAMPLES: Mapping[str, Any] = {
     "top_a": 0.1,
     "repetition_penalty": 1.1,
     "temperature_range": [0.2, 0.4],
-    "provider": {"sort": "price"},
+    "provider": {"zdr": True},
     "transforms": ["middle-out"],
     "models": ["openai/gpt-5"],
     "route": "fallback",
@@ -241,7 +241,14 @@ def values_table(api: Api) -> str:
 def fates_table(api: Api) -> str:
     """Give what becomes of each parameter that a client writes."""
     head = ["parameter", *(place.title for place in PLACES), "where it is not taken"]
-    return table(head, ([f"`{name}`", *cells(name), one.otherwise] for name, one in api.table.items()))
+    return table(head, ([f"`{name}`", *cells(name), otherwise(one)] for name, one in api.table.items()))
+
+
+def otherwise(parameter: Parameter) -> str:
+    """Say what a parameter comes to where it is not taken."""
+    if not parameter.promises:
+        return parameter.otherwise
+    return f"refused with {', '.join(f'`{field}`' for field in parameter.promises)}; else left out"
 
 
 def openai_clients_table() -> str:

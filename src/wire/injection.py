@@ -60,8 +60,8 @@ class Injection:
         elif name in REASONING:
             if thinks(self.body) or not self._think(name, value):
                 self.left_out.append(name)
-        elif PARAMETERS[name].otherwise == "refused":
-            raise UnsupportedContent(f"{name}: the backend ({self._backend}) does not take it")
+        elif (path := PARAMETERS[name].weighty(value)) is not None:
+            raise UnsupportedContent(f"{path}: the backend ({self._backend}) does not take it")
         else:
             self.left_out.append(name)
 

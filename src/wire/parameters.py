@@ -28,7 +28,8 @@ class Parameter:
 
     `otherwise` is `refused` where an answer without the parameter would be another thing than was asked for
     (a routing promise, a forbidden token), and `left out`, which the answer tells in a header, where it would
-    only be less so. `preset` says that headers and the environment may give it.
+    only be less so. If only some fields of an object weigh so much, they are its `promises`. `preset` says
+    that headers and the environment may give it.
     """
 
     name: str
@@ -36,6 +37,19 @@ class Parameter:
     source: str
     otherwise: Otherwise = "left out"
     preset: bool = True
+    promises: tuple[str, ...] = ()
+
+    def weighty(self, value: Any) -> str | None:
+        """Give the path of what cannot be done without in a value; None if nothing in it is."""
+        if self.otherwise == "left out":
+            return None
+        if not self.promises:
+            return self.name
+        asked = (field for field in self.promises if value.get(field) not in _NO_PROMISES)
+        return next((f"{self.name}.{field}" for field in asked), None)
+
+
+_NO_PROMISES: tuple[Any, ...] = (None, False, "allow", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,7 @@ _PROVIDER = table(
         "options": table(),
     }
 )
+_PROMISES = ("data_collection", "zdr", "enforce_distillable_text", "only", "ignore", "max_price")
 _REASONING = table(
     {
         "effort": one_of(*EFFORTS),
@@ -104,7 +119,7 @@ _OPENROUTER_PARAMETERS = (
     Parameter("top_k", integer(0, 10**9), _SAMPLING),
     Parameter("repetition_penalty", number(0, 2), _SAMPLING),
     Parameter("temperature_range", pair(0, 2), "Headgate's own"),
-    Parameter("provider", _PROVIDER, _ROUTING, "refused"),
+    Parameter("provider", _PROVIDER, _ROUTING, "refused", promises=_PROMISES),
     Parameter("transforms", list_of(text()), "openrouter.ai/docs/features/message-transforms"),
     Parameter("models", list_of(text()), "openrouter.ai/docs/features/model-routing"),
     Parameter("route", one_of("fallback", "sort"), "openrouter.ai/docs/features/model-routing"),

@@ -58,12 +58,15 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
     run = await reader.flow_run(name, "Completed")
     assert {"openrouter", "openai/gpt-5", "stream"} <= set(run["tags"])
     assert run["parameters"]["messages"] == 1
-    steps = await reader.task_runs(run["id"], 5)
+    steps = await reader.task_runs(run["id"], 8)
     fed = {name: task["feeds"] for name, task in steps.items()}
     assert fed == {
         "validate_request-0": set(),
         "resolve_model-0": {"validate_request-0"},
-        "convert_request-0": {"validate_request-0", "resolve_model-0"},
+        "inject_openrouter_parameters-0": {"validate_request-0", "resolve_model-0"},
+        "inject_openai_parameters-0": {"inject_openrouter_parameters-0", "resolve_model-0"},
+        "apply_profile-0": {"inject_openai_parameters-0", "resolve_model-0"},
+        "convert_request-0": {"apply_profile-0", "resolve_model-0"},
         "open_stream-0": {"convert_request-0"},
         "relay_stream-0": {"open_stream-0"},
     }
@@ -78,7 +81,7 @@ async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter,
     run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Failed")
     assert "all busy" in run["state"]["message"]
     assert "session:session-of-the-test" in run["tags"]
-    steps = await reader.task_runs(run["id"], 5)
+    steps = await reader.task_runs(run["id"], 8)
     assert [name for name, task in steps.items() if task["state_name"] == "Failed"] != []
     assert {"call_backend-0", "call_backend-1"} <= set(steps)
 

@@ -245,7 +245,7 @@ def test_what_a_backend_lacks_is_refused_with_its_path(all_of_them, backends, mo
 
 
 def test_openrouters_wishes_stay_away_from_others(all_of_them, backends):
-    wishes = {"provider": {"only": ["x"]}, "models": ["a/b"], "seed": 7, "min_p": 0.1, "session_id": "s"}
+    wishes = {"provider": {"sort": "price"}, "models": ["a/b"], "seed": 7, "min_p": 0.1, "session_id": "s"}
     assert post(all_of_them, "local", **wishes).status_code == 200
     assert post(all_of_them, "databricks:gpt", **wishes).status_code == 200
     local, databricks = (seen["body"] for seen in backends.requests())

@@ -69,7 +69,9 @@ def test_a_wrong_header_is_refused():
 
 
 def test_a_promise_is_not_broken_elsewhere():
-    with pytest.raises(UnsupportedContent, match=r"^provider: the backend \(anthropic\) does not take it"):
+    with pytest.raises(
+        UnsupportedContent, match=r"^provider\.zdr: the backend \(anthropic\) does not take it"
+    ):
         injected(request(provider={"zdr": True}), "anthropic")
 
 

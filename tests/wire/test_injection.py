@@ -57,14 +57,24 @@ def test_what_a_backend_does_not_take(name: str) -> None:
     assert injected(request(), {}, {name: [1]}, taken=NONE) == (request(), [])
 
 
-@pytest.mark.parametrize(("name", "api"), [("provider", OPENROUTER), ("logit_bias", OPENAI)])
-def test_what_cannot_be_done_without(name: str, api: Any) -> None:
-    refusal = rf"^{name}: the backend \(other\) does not take it$"
+@pytest.mark.parametrize(
+    ("name", "path", "api"),
+    [("provider", "provider.zdr", OPENROUTER), ("logit_bias", "logit_bias", OPENAI)],
+)
+def test_what_cannot_be_done_without(name: str, path: str, api: Any) -> None:
+    refusal = rf"^{path}: the backend \(other\) does not take it$"
     with pytest.raises(UnsupportedContent, match=refusal):
         injected(request(**{name: ROUTING}), taken=NONE, api=api)
     with pytest.raises(UnsupportedContent, match=refusal):
         injected(request(), {name: ROUTING}, taken=NONE, api=api)
     assert injected(request(), {}, {name: ROUTING}, taken=NONE, api=api) == (request(), [])
+
+
+@pytest.mark.parametrize(
+    "provider", [{"sort": "price"}, {"zdr": False, "only": []}, {"data_collection": "allow", "order": ["x"]}]
+)
+def test_a_wish_is_no_promise(provider: dict[str, Any]) -> None:
+    assert injected(request(provider=provider), taken=NONE) == (request(), ["provider"])
 
 
 @pytest.mark.parametrize(
@@ -151,8 +161,8 @@ def test_reasoning_where_it_is_taken() -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(sorted(OPENROUTER.names - {"reasoning"})), st.just([0, 1])),
-    st.dictionaries(st.sampled_from(sorted(OPENROUTER.names - {"reasoning"})), st.just([0.5, 2])),
+    st.dictionaries(st.sampled_from(sorted(OPENROUTER.names - {"provider", "reasoning"})), st.just([0, 1])),
+    st.dictionaries(st.sampled_from(sorted(OPENROUTER.names - {"provider", "reasoning"})), st.just([0.5, 2])),
     st.sets(st.sampled_from(sorted(OPENROUTER.names))).map(frozenset),
 )
 def test_every_parameter_of_the_client_is_sent_named_or_refused(
