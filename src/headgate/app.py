@@ -25,7 +25,7 @@ from headgate.backends import assemble
 from headgate.parameters import load_presets
 from headgate.settings import is_loopback
 from routers import models, status
-from routers.answering import error_response
+from routers.answering import error_response, id_headers
 from routers.messages import doors
 from routers.reading import request_id
 from tasks.apply_profile import DEFAULT_PROFILES, Profile, Profiles
@@ -180,7 +180,7 @@ class Application(FastAPI):
 
 
 class RequestIds:
-    """Gives every answer its `request-id` header, the one that its error body names."""
+    """Gives every answer its `request-id` header, the one that its error body names, and `x-request-id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -194,7 +194,7 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"request-id", name.encode())]
+                message["headers"] = [*message.get("headers", ()), *id_headers(name)]
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -215,7 +215,8 @@ def _tell_http_error(request: Request, error: Exception) -> Response:
         told = NotFound(f"there is no {path} here")
     else:
         told = InvalidRequest(str(error.detail), status_sent=error.status_code)
-    response = error_response(told, request_id(request.scope))
+    door = request.app.doors.get(request.url.path)
+    response = error_response(told, request_id(request.scope), door.form if door else "anthropic")
     response.headers.update(error.headers or {})
     return response
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
+    from wire.openai_stream import OpenAIShape
 
 Wire: TypeAlias = Literal["messages", "chat"]
 
@@ -38,7 +39,9 @@ class Target:
 class Outgoing:
     """A request in the backend's format, with what rendering its answer will need.
 
-    `first_event`: the seconds within which the first event of a stream must come, if that matters.
+    `first_event`: the seconds within which the first event of a stream must come, if that matters. `shape` is
+    what an OpenAI client asked of its answer's form, and None for any other client. `relayed` says that such
+    a client's own body went to a chat backend, so that the answer goes back likewise.
     """
 
     wire: Wire
@@ -47,6 +50,8 @@ class Outgoing:
     stream: bool
     context: AnswerContext
     first_event: float | None = None
+    shape: OpenAIShape | None = None
+    relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

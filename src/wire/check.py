@@ -21,13 +21,12 @@ from wire.check_blocks import (
 from wire.check_tools import check_any_schema, check_tool_choice, check_tools
 from wire.errors import InvalidRequest
 from wire.known import ROLES, TEXT_BLOCKS
-from wire.parameters import PARAMETERS
+from wire.parameters import check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wire.messages import Json
-    from wire.parameters import Parameter
 
 __all__ = ["check_request", "encode_body", "parse_body"]
 
@@ -49,6 +48,7 @@ def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
     for field, value in body.items():
         if value is not None and (check := _OPTIONAL.get(field)) is not None:
             check(value)
+    check_parameters(body)
     if body.get("tool_choice") is not None:
         check_tool_choice(body["tool_choice"], body.get("tools") or [])
     _check_messages(body.get("messages"))
@@ -196,13 +196,6 @@ def _check_cache_control(value: Any) -> None:
     check_cache_control(value, "cache_control")
 
 
-def _rule_of(parameter: Parameter) -> Callable[[Any], None]:
-    def check(value: Any) -> None:
-        parameter.rule.check(value, parameter.name)
-
-    return check
-
-
 _FORBIDDEN = ("api_base", "api_key", "base_url")
 """Fields by which clients of other gateways redirect a request, or bring their own key into a log."""
 
@@ -221,6 +214,4 @@ _OPTIONAL: dict[str, Callable[[Any], None]] = {
     "service_tier": _check_service_tier,
     "cache_control": _check_cache_control,
 }
-"""Fields that may be absent or null; of those that OpenRouter and OpenAI have too, Anthropic's rules hold."""
-
-_OPTIONAL = {name: _rule_of(parameter) for name, parameter in PARAMETERS.items()} | _OPTIONAL
+"""Fields that may be absent or null."""

@@ -15,6 +15,7 @@ from wire.rules import amount, either, flag, integer, list_of, map_of, number, o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wire.messages import Json
     from wire.rules import Rule
 
 Otherwise: TypeAlias = Literal["left out", "refused"]
@@ -165,3 +166,10 @@ def _api(name: str, listed: tuple[Parameter, ...]) -> Api:
 OPENROUTER = _api("openrouter", _OPENROUTER_PARAMETERS)
 OPENAI = _api("openai", _OPENAI_PARAMETERS)
 PARAMETERS: Mapping[str, Parameter] = {**OPENROUTER.table, **OPENAI.table}
+
+
+def check_parameters(body: Json) -> None:
+    """Check what a request's body has of them; InvalidRequest begins with the path. Null says nothing."""
+    for name, value in body.items():
+        if value is not None and (parameter := PARAMETERS.get(name)) is not None:
+            parameter.rule.check(value, name)

@@ -100,3 +100,31 @@ def test_a_stream_that_is_always_late_is_a_timeout(preset, openrouter):
     answer = post(preset, ASK | {"messages": CALLED, "stream": True})
     assert (answer.status_code, answer.json()["error"]["type"]) == (504, "timeout_error")
     assert "no first event within 0.3 s of the tools' results" in answer.text
+
+
+CHAT = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def complete(gateway, body, **headers):
+    return httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=15)
+
+
+def test_a_client_of_openai_s_gets_them_too(preset, openrouter):
+    body = CHAT | {"min_p": 0.1, "temperature": 0.9, "temperature_range": [0, 0.5]}
+    assert complete(preset, body, **{"x-openrouter-top-a": "0.2"}).status_code == 200
+    (seen,) = openrouter.requests("chat")
+    names = ("min_p", "top_a", "seed", "temperature", "temperature_range")
+    assert [seen["body"].get(name) for name in names] == [0.1, 0.2, 3, 0.5, None]
+
+
+def test_a_client_of_openai_s_hears_what_is_not_taken(preset, openrouter):
+    body = CHAT | {"model": "claude-opus-4-6", "min_p": 0.1, "seed": 1}
+    assert complete(preset, body).headers["x-headgate-left-out"] == "min_p,seed"
+    (seen,) = openrouter.requests("messages")
+    assert not {"min_p", "seed"} & seen["body"].keys()
+
+
+def test_a_client_of_openai_s_is_refused_alike(preset, openrouter):
+    answer = complete(preset, CHAT | {"provider": {"sort": "x"}})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("provider.sort: must be one of price")

@@ -286,10 +286,10 @@ def test_usage_that_nobody_told_is_not_made_up() -> None:
 
 
 def test_the_shape_is_read_off_the_request() -> None:
-    body = {"model": "m", "stream_options": {"include_usage": True}, "functions": [{"name": "a"}]}
-    shape = shape_of(body, created=5.5)
+    body = {"stream_options": {"include_usage": True}, "functions": [{"name": "a"}]}
+    shape = shape_of(body, model="m", created=5.5)
     assert (shape.model, shape.created, shape.include_usage, shape.functions) == ("m", 5, True, True)
-    assert not shape_of({"model": "m"}, created=0).include_usage
+    assert not shape_of({}, model="m", created=0).include_usage
 
 
 @pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.message.json")), ids=lambda path: path.name)
