@@ -92,8 +92,10 @@ async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrou
     answer = post(recorded, ASK | {"model": "first/model"})
     assert answer.json()["model"] == "first/model"
     run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Completed")
-    steps = await reader.task_runs(run["id"], 7)
+    prepared = ("inject_openrouter_parameters", "inject_openai_parameters", "apply_profile")
+    steps = await reader.task_runs(run["id"], 13)
     assert {name: task["state_name"] for name, task in steps.items()} == {
+        **{f"{name}-{route}": "Completed" for name in prepared for route in (0, 1)},
         "validate_request-0": "Completed", "resolve_model-0": "Completed",
         "convert_request-0": "Completed", "call_backend-0": "Failed",
         "convert_request-1": "Completed", "call_backend-1": "Completed", "render_message-0": "Completed",
