@@ -7,6 +7,7 @@ import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
 from tasks.exchange import Sending, Streaming, Whole
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from coordinators.keys import ClientKeys
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
+    from express import Pipeline
     from flows.attempts import Patience
+    from flows.prepare import House
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
     from tasks.live_stream import LiveStream
@@ -39,6 +42,7 @@ class Gateway:
         keys: ClientKeys,
         runs: FlowRuns,
         patience: Patience,
+        house: House,
         ping_seconds: float,
         describe: Callable[[], dict[str, Any]],
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
@@ -51,6 +55,7 @@ class Gateway:
         self._keys = keys
         self._runs = runs
         self._patience = patience
+        self._house = house
         self._check_health = check_health
         self._open: set[LiveStream] = set()
         self._ended = asyncio.Event()
@@ -70,11 +75,23 @@ class Gateway:
 
     async def answer(self, exchange: Exchange) -> Whole | Sending:
         """Answer a Messages request; raises GatewayError."""
+        return await self._answer(exchange, streaming, messages)
+
+    async def complete_chat(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a chat/completions request; raises GatewayError."""
+        exchange.format = "openai"
+        return await self._answer(exchange, chat_streaming, chat_completions)
+
+    async def _answer(
+        self, exchange: Exchange, streamed: Pipeline[..., Any], whole: Pipeline[..., Any]
+    ) -> Whole | Sending:
         self._keys.check(exchange.headers)
         _peek(exchange)
-        flow = streaming if exchange.stream else messages
+        flow = streamed if exchange.stream else whole
         run = self._runs.open(flow, exchange, self._first_choice(exchange))
-        answer: Whole | Streaming = await self._call(run, exchange, self.backends, self._patience)
+        answer: Whole | Streaming = await self._call(
+            run, exchange, self.backends, self._patience, self._house
+        )
         if isinstance(answer, Whole):
             return self._settle(answer, exchange, run)
         frames = self._relay(answer.live, exchange, run)
@@ -187,7 +204,11 @@ class _Tally:
 
 
 def _answered_by(exchange: Exchange) -> dict[str, str]:
-    return {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+    """Say in headers who answered, and which of the client's parameters had no effect there."""
+    headers = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+    if left_out := [name for names in exchange.left_out.values() for name in names]:
+        headers["x-headgate-left-out"] = ",".join(left_out)
+    return headers
 
 
 def _trials(exchange: Exchange) -> dict[str, Any]:

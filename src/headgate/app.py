@@ -19,13 +19,16 @@ from coordinators.keys import ClientKeys
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
+from flows.prepare import House
 from headgate import __version__
 from headgate.backends import assemble
+from headgate.parameters import load_presets
 from headgate.settings import is_loopback
 from routers import models, status
-from routers.answering import error_response
+from routers.answering import error_response, id_headers
 from routers.messages import doors
 from routers.reading import request_id
+from tasks.apply_profile import DEFAULT_PROFILES, Profile, Profiles
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class Parts:
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
+            house=House(load_presets(), _profiles(settings)),
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
             check_health=_health_check(instance, backends),
@@ -74,6 +78,13 @@ class Parts:
             await self.sink.close()
         await self.counter.close()
         await self.http.close()
+
+
+def _profiles(settings: Settings) -> Profiles:
+    """Give the models' profiles: those of the settings come before the ones that are built in."""
+    told = {name: Profile(one.effort, one.tool_timeout) for name, one in settings.profiles.items()}
+    usual = {name: one for name, one in DEFAULT_PROFILES.items() if name not in told}
+    return Profiles(told | usual, settings.thinking)
 
 
 def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
@@ -169,7 +180,7 @@ class Application(FastAPI):
 
 
 class RequestIds:
-    """Gives every answer its `request-id` header, the one that its error body names."""
+    """Gives every answer its `request-id` header, the one that its error body names, and `x-request-id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -183,7 +194,7 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"request-id", name.encode())]
+                message["headers"] = [*message.get("headers", ()), *id_headers(name)]
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -204,7 +215,8 @@ def _tell_http_error(request: Request, error: Exception) -> Response:
         told = NotFound(f"there is no {path} here")
     else:
         told = InvalidRequest(str(error.detail), status_sent=error.status_code)
-    response = error_response(told, request_id(request.scope))
+    door = request.app.doors.get(request.url.path)
+    response = error_response(told, request_id(request.scope), door.form if door else "anthropic")
     response.headers.update(error.headers or {})
     return response
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
+    from wire.openai_stream import OpenAIShape
 
 Wire: TypeAlias = Literal["messages", "chat"]
 
@@ -36,13 +37,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request in the backend's format, with what rendering its answer will need."""
+    """A request in the backend's format, with what rendering its answer will need.
+
+    `first_event`: the seconds within which the first event of a stream must come, if that matters. `shape` is
+    what an OpenAI client asked of its answer's form, and None for any other client. `relayed` says that such
+    a client's own body went to a chat backend, so that the answer goes back likewise.
+    """
 
     wire: Wire
     payload: bytes
     headers: Mapping[str, str]
     stream: bool
     context: AnswerContext
+    first_event: float | None = None
+    shape: OpenAIShape | None = None
+    relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from tasks.backend import Target
     from tasks.live_stream import LiveStream
+    from wire.errors import UnsupportedContent
     from wire.messages import Json
 
 Format: TypeAlias = Literal["anthropic", "openai"]
@@ -22,7 +23,9 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did.
+    `tried` has every target that was tried: the last one answered, if anyone did. `left_out` names, by API,
+    the client's parameters that the last one did not take. Of an OpenAI client's request, `canonical` is what
+    it is as a Messages request, and `chat_only` refuses what of it only a chat backend can do.
     """
 
     id: str
@@ -33,6 +36,9 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    canonical: Json | None = None
+    chat_only: list[UnsupportedContent] = field(default_factory=list)
 
     @property
     def stream(self) -> bool:

@@ -89,7 +89,7 @@ class ChatBytes:
                     self._done = True
                     out.extend(map(encode_event, self._stream.finish(done=True)))
                     break
-                if (chunk := _chunk(event, data, cut=cut)) is not None:
+                if (chunk := read_chunk(event, data, cut=cut)) is not None:
                     out.extend(map(encode_event, self._stream.feed(chunk)))
         except GatewayError as error:
             self.failed = True
@@ -99,8 +99,11 @@ class ChatBytes:
         return b"".join(out)
 
 
-def _chunk(event: str | None, data: bytes, *, cut: bool) -> Json | None:
-    """Parse a frame; None if it says nothing, or if it is the cut last one."""
+def read_chunk(event: str | None, data: bytes, *, cut: bool = False) -> Json | None:
+    """Parse a frame; None if it says nothing, or if it is the cut last one.
+
+    An `error` event gives an object with an `error`. What is no JSON object is UpstreamFailed.
+    """
     try:
         chunk = orjson.loads(data)
     except orjson.JSONDecodeError:

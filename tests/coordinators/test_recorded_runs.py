@@ -22,6 +22,7 @@ ASK = {"model": "openai/gpt-5", "max_tokens": 100, "messages": [{"role": "user",
 def recorded(openrouter_process):
     """A gateway that records, and serves before its Prefect server is up."""
     settings = {"OPENROUTER_API_KEY": OUR_KEY, "OPENROUTER_BASE_URL": openrouter_process.base_url}
+    settings["HEADGATE_FALLBACKS"] = '{"first/model": "second/model"}'
     with GatewayProcess(HEADGATE_RETRIES="1", **settings) as gateway:
         yield gateway
 
@@ -58,12 +59,15 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
     run = await reader.flow_run(name, "Completed")
     assert {"openrouter", "openai/gpt-5", "stream"} <= set(run["tags"])
     assert run["parameters"]["messages"] == 1
-    steps = await reader.task_runs(run["id"], 5)
+    steps = await reader.task_runs(run["id"], 8)
     fed = {name: task["feeds"] for name, task in steps.items()}
     assert fed == {
         "validate_request-0": set(),
         "resolve_model-0": {"validate_request-0"},
-        "convert_request-0": {"validate_request-0", "resolve_model-0"},
+        "inject_openrouter_parameters-0": {"validate_request-0", "resolve_model-0"},
+        "inject_openai_parameters-0": {"inject_openrouter_parameters-0", "resolve_model-0"},
+        "apply_profile-0": {"inject_openai_parameters-0", "resolve_model-0"},
+        "convert_request-0": {"apply_profile-0", "resolve_model-0"},
         "open_stream-0": {"convert_request-0"},
         "relay_stream-0": {"open_stream-0"},
     }
@@ -78,9 +82,30 @@ async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter,
     run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Failed")
     assert "all busy" in run["state"]["message"]
     assert "session:session-of-the-test" in run["tags"]
-    steps = await reader.task_runs(run["id"], 5)
+    steps = await reader.task_runs(run["id"], 8)
     assert [name for name, task in steps.items() if task["state_name"] == "Failed"] != []
     assert {"call_backend-0", "call_backend-1"} <= set(steps)
+
+
+async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrouter, reader):
+    openrouter.script({"status": 402, "message": "no credit"}, {"text": "From the second."})
+    answer = post(recorded, ASK | {"model": "first/model"})
+    assert answer.json()["model"] == "first/model"
+    run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Completed")
+    prepared = ("inject_openrouter_parameters", "inject_openai_parameters", "apply_profile")
+    steps = await reader.task_runs(run["id"], 13)
+    assert {name: task["state_name"] for name, task in steps.items()} == {
+        **{f"{name}-{route}": "Completed" for name in prepared for route in (0, 1)},
+        "validate_request-0": "Completed", "resolve_model-0": "Completed",
+        "convert_request-0": "Completed", "call_backend-0": "Failed",
+        "convert_request-1": "Completed", "call_backend-1": "Completed", "render_message-0": "Completed",
+    }  # fmt: skip
+    (artifact,) = await reader.of_run("artifacts", run["id"])
+    assert "openrouter: second/model" in str(artifact["data"])
+    logs = await reader.logs(run["id"], 1)
+    run = await reader.flow_run(run["name"])  # its late tags are written after its state
+    assert {"fallback", "openrouter", "first/model"} <= set(run["tags"])
+    assert any("did not answer: BillingRequired" in line["message"] for line in logs)
 
 
 async def test_bad_input_is_a_failed_run_too(recorded, openrouter, reader):

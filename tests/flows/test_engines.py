@@ -14,21 +14,32 @@ from coordinators.routing import RoutingTable
 from express import Run, run_plainly
 from flows.attempts import Patience
 from flows.messages import messages, streaming
+from flows.prepare import House
+from tasks.apply_profile import DEFAULT_PROFILES, Profiles
 from tasks.exchange import Exchange, Streaming
 from wire.errors import GatewayError
 from wire.messages import new_id
+from wire.parameters import Presets
 
 # Prefect asks the server for its version through a client that it never closes
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 ASK = {"model": "openai/gpt-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Secret words"}]}
 EAGER = Patience(retries=2, base=0.0, cap=0.0)
+HOUSE = House(Presets({"top_a": 0.2}, {"seed": 1}), Profiles(DEFAULT_PROFILES))
 CASES = {
     "whole": ({}, [{"text": "Hello."}], messages),
     "streamed": ({"stream": True}, [{"text": "Hello.", "reasoning": "Hm."}], streaming),
     "second try": ({}, [{"status": 503, "message": "busy"}, {"text": "Hello."}], messages),
     "refused": ({}, [{"status": 402, "message": "no credit"}], messages),
     "bad input": ({"max_tokens": "many"}, [], messages),
+    "parameters": ({"min_p": 0.1, "temperature_range": [0, 1]}, [{"text": "Hello."}], messages),
+    "no such parameter there": ({"model": "claude-opus-4-6", "logit_bias": {"1": 2}}, [], messages),
+    "a profile": (
+        {"model": "claude-sonnet-4", "max_tokens": 9000, "stream": True},
+        [{"text": "Hi."}],
+        streaming,
+    ),
 }
 
 
@@ -64,10 +75,10 @@ async def test_both_engines_do_the_same(openrouter, native, name):
 
     openrouter.script(*replies)
     run = Run(flow.name, name="express")
-    by_express = await answer_of(run.call(flow, exchange_for(change), backends, EAGER))
+    by_express = await answer_of(run.call(flow, exchange_for(change), backends, EAGER, HOUSE))
     openrouter.script(*replies)
     title = f"native-{new_id('run')}"
-    by_prefect = await answer_of(run_plainly(flow, exchange_for(change), backends, EAGER, name=title))
+    by_prefect = await answer_of(run_plainly(flow, exchange_for(change), backends, EAGER, HOUSE, name=title))
     await http.close()
 
     assert by_express == by_prefect
