@@ -75,6 +75,10 @@ class Profiles:
             self._known[model] = found
         return found
 
+    def concern(self, body: Json, target: Target) -> bool:
+        """Say whether there may be something to change about a request's thinking."""
+        return self.thinking != "auto" or self.of(target.model).effort is not None or thinks(body)
+
     def first_event(self, body: Json, target: Target) -> float | None:
         """Give the seconds within which the answer's first event must come, if the profile says so."""
         seconds = self.of(target.model).tool_timeout

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from wire.parameters import Api, Parameter
 
 _NOTHING: Json = {}
+_PREFIXES = (OPENROUTER.header, OPENAI.header)
+
+
+def names_parameters(headers: Mapping[str, str]) -> bool:
+    """Tell whether a header (lower-case names) may set a parameter."""
+    return any(name.startswith(_PREFIXES) for name in headers)
 
 
 def from_headers(headers: Mapping[str, str], api: Api) -> Json:
