@@ -22,7 +22,8 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did.
+    `tried` has every target that was tried: the last one answered, if anyone did. `has_next` says that
+    somebody else can be asked if this one fails.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    has_next: bool = False
 
     @property
     def stream(self) -> bool:
