@@ -62,7 +62,7 @@ class Parts:
         self.gateway = Gateway(
             backends=backends,
             counter=self.counter,
-            catalog=Catalog(backends),
+            catalog=Catalog(backends, unlisted=_listed_elsewhere(backends)),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
@@ -85,6 +85,11 @@ def _profiles(settings: Settings) -> Profiles:
     told = {name: Profile(one.effort, one.tool_timeout) for name, one in settings.profiles.items()}
     usual = {name: one for name, one in DEFAULT_PROFILES.items() if name not in told}
     return Profiles(told | usual, settings.thinking)
+
+
+def _listed_elsewhere(backends: RoutingTable) -> set[str]:
+    """Name the backend whose models are another's: LiteLLM and OpenRouter have the same ones."""
+    return {"openrouter"} if backends.default.name == "litellm" else {"litellm"}
 
 
 def _description(settings: Settings, instance: Instance) -> dict[str, Any]:

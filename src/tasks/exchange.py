@@ -23,9 +23,10 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did. `left_out` names, by API,
-    the client's parameters that the last one did not take. Of an OpenAI client's request, `canonical` is what
-    it is as a Messages request, and `chat_only` refuses what of it only a chat backend can do.
+    `tried` has every target that was tried: the last one answered, if anyone did. `has_next` says that
+    somebody else can be asked if this one fails. `left_out` names, by API, the client's parameters that the
+    last one did not take. Of an OpenAI client's request, `canonical` is what it is as a Messages request, and
+    `chat_only` refuses what of it only a chat backend can do.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Exchange:
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     canonical: Json | None = None
     chat_only: list[UnsupportedContent] = field(default_factory=list)
+    has_next: bool = False
 
     @property
     def stream(self) -> bool:
