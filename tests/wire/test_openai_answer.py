@@ -223,10 +223,9 @@ def test_blocks_may_be_whole_from_their_start() -> None:
     stream = OpenAIStream(SHAPE)
     chunks = []
     for event in told(message(blocks)):
-        if event["type"] == "content_block_start":
-            event = {**event, "content_block": blocks[event["index"]]}
+        whole = event["type"] == "content_block_start"
         if event["type"] != "content_block_delta":
-            chunks += stream.feed(event)
+            chunks += stream.feed({**event, "content_block": blocks[event["index"]]} if whole else event)
     assert fold_chunks(chunks) == to_completion(message(blocks), SHAPE)
 
 
