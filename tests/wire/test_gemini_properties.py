@@ -2,7 +2,8 @@
 
 The normal form of a conversation is what `from_gemini` makes of `to_gemini`: users and assistants
 alternate, results stand first in a message and in the order of their calls, one plain text is a string,
-nothing is marked for a cache, no system message comes later than first. What is in normal form comes back as it was.
+nothing is marked for a cache, no system message comes later than first. What is in normal form comes back
+as it was.
 """
 
 from __future__ import annotations

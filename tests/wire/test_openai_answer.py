@@ -38,6 +38,7 @@ CONTENT: dict[str, list[dict[str, Any]]] = {
         {"type": "thinking", "thinking": "", "signature": "sig2"},
         {"type": "text", "text": "Hello."},
     ],
+    "unsigned thinking": [{"type": "thinking", "thinking": "Hm.", "signature": ""}],
     "tools": [
         {"type": "text", "text": "Both."},
         {"type": "tool_use", "id": "toolu_1", "name": "read", "input": {"path": "/a"}},
