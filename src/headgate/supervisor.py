@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from coordinators.http_upstream import HttpUpstream
 from coordinators.prefect_server import PrefectServer, free_port
+from headgate.backends import assemble
 from headgate.children import Child
-from headgate.choice import choose_backend
+from headgate.choice import address_of, choose_backend
 from headgate.instance import Instance
 from headgate.settings import BackendName, SettingsError
 
@@ -67,14 +69,16 @@ class Supervisor:
         settings = self._settings
         settings.check_binding(settings.host)
         choice = choose_backend(settings)
+        assemble(settings, HttpUpstream())  # so that a wrong route is told here and now
         _log.info("backend chosen", backend=choice.backend, because=choice.why, others=choice.others)
         listening = listen(settings.host, settings.port)
         self._runtime = tempfile.mkdtemp(prefix="headgate-")
         stop = self._stop_on_signals()
         try:
-            instance = await self._start(listening, choice)
+            instance = await self._start_web(listening, choice)
             address = await self._await_web(listening)
-            self._announce(banner(settings, instance, address))
+            self._announce(banner(settings, choice, instance, address))
+            await self._start_rest(instance)
             keeping = asyncio.create_task(self._write_states(instance))
             recording = asyncio.create_task(self._keep_prefect(instance))
             await stop.wait()
@@ -100,7 +104,8 @@ class Supervisor:
             loop.add_signal_handler(number, asked)
         return stop
 
-    async def _start(self, listening: socket.socket, choice: Choice) -> Instance:
+    async def _start_web(self, listening: socket.socket, choice: Choice) -> Instance:
+        """Start what answers requests, and nothing beside it: the others take seconds of CPU to start."""
         settings = self._settings
         demo_url = await self._start_demo() if choice.backend == BackendName.DEMO else None
         api_url, ui_url, runs = settings.prefect_api_url, None, settings.runs
@@ -108,7 +113,7 @@ class Supervisor:
             ui_url = api_url.removesuffix("/api")
         elif self._with_prefect and runs != "off":
             self._prefect = PrefectServer(settings.data_dir, port=settings.prefect_port)
-            await self._prefect.start()
+            self._prefect.choose_port()
             api_url, ui_url = self._prefect.url, self._prefect.ui_url
         else:
             runs = "off"
@@ -121,13 +126,20 @@ class Supervisor:
             name = "web" if settings.workers == 1 else f"web-{number}"
             fd = listening.fileno()
             await self._keep(Child(name, _module("headgate.web", str(fd)), env=env, fds=[fd]))
-        if runs == "express":
-            argv = _module("express.recorder", "--socket", instance.recorder_socket, "--api", str(api_url))
+        return instance
+
+    async def _start_rest(self, instance: Instance) -> None:
+        """Start the processes that requests can do without for a moment."""
+        env = self._web_environment(instance)
+        if self._prefect is not None:
+            await self._prefect.start()
+        if instance.runs == "express":
+            api_url = self._prefect.url if self._prefect is not None else str(instance.prefect_api_url)
+            argv = _module("express.recorder", "--socket", instance.recorder_socket, "--api", api_url)
             await self._keep(Child("recorder", argv, env=env))
         await self._keep(
             Child("counter", _module("coordinators.counter_process", instance.counter_socket), env=env)
         )
-        return instance
 
     def _web_environment(self, instance: Instance) -> dict[str, str]:
         settings = self._settings
@@ -223,16 +235,19 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def banner(settings: Settings, instance: Instance, address: tuple[str, int]) -> str:
+def banner(settings: Settings, choice: Choice, instance: Instance, address: tuple[str, int]) -> str:
     """Say what is served, where, and how to point Claude Code at it."""
     url = base_url(*address)
-    if instance.backend == BackendName.DEMO:
+    if choice.backend == BackendName.DEMO:
         serves = (
-            f"demo answers ({instance.why})\n"
+            f"demo answers ({choice.why})\n"
             "            Set OPENROUTER_API_KEY, in the environment or in .env, for real ones."
         )
     else:
-        serves = f"{instance.backend} ({instance.why}) at {settings.openrouter_base_url}"
+        serves = f"{choice.backend} ({choice.why}) at {address_of(settings, choice.backend)}"
+    if choice.others:
+        prefixes = ", ".join(f"{name.prefix}:" for name in choice.others)
+        serves += f"\n            Names that begin with {prefixes} go there."
     if instance.prefect_ui_url:
         prefect = f"{instance.prefect_ui_url} (coming up)" if instance.runs != "off" else "off"
     else:

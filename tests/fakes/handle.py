@@ -23,6 +23,8 @@ class FakeOpenRouter:
     `/messages` wire without a gateway.
     """
 
+    module = "tests.fakes.openrouter"
+
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -37,7 +39,7 @@ class FakeOpenRouter:
 
     def start(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.openrouter"],
+            [sys.executable, "-m", self.module],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -91,3 +93,25 @@ class FakeOpenRouter:
             assert time.monotonic() < limit, f"the {path} request was not closed in {seconds} s"
             time.sleep(0.02)
         return seen[-1]
+
+
+class FakeBackends(FakeOpenRouter):
+    """Databricks, Anthropic and an OpenAI-compatible server in one process; settings that point at each."""
+
+    module = "tests.fakes.backends"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def databricks(self) -> dict[str, str]:
+        return {"DATABRICKS_HOST": self.root, "DATABRICKS_TOKEN": "dapi-of-the-test"}
+
+    @property
+    def anthropic(self) -> dict[str, str]:
+        return {"ANTHROPIC_API_KEY": "sk-ant-of-the-test", "HEADGATE_ANTHROPIC_URL": self.root}
+
+    @property
+    def compatible(self) -> dict[str, str]:
+        return {"OPENAI_COMPATIBLE_BASE_URL": f"{self.root}/compatible/v1"}
