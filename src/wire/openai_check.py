@@ -164,7 +164,7 @@ _PARTS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _check_tools(tools: Any, at: str) -> None:
-    """Check tools or functions. Clients send the same ones on every turn, so the verdict is kept by content."""
+    """Check tools or functions. Clients send the same on every turn, so the verdict is kept by content."""
     a_list(tools, at)
     try:
         encoded = orjson.dumps(tools)
