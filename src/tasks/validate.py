@@ -38,6 +38,6 @@ def validate_chat_request(exchange: Exchange) -> Json:
     """
     chat = exchange.body or parse_body(exchange.raw)
     exchange.body = chat
-    exchange.canonical = from_openai(chat, chat_only=exchange.chat_only)
+    exchange.canonical = from_openai(chat, chat_only=exchange.chat_only, keep_reasoning=True)
     check_parameters(exchange.canonical)
     return exchange.canonical

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from wire.body import DEEPEST
 from wire.check_blocks import a_list, a_string, an_object
 from wire.check_tools import check_any_schema, check_schema
 from wire.errors import InvalidRequest, UnsupportedContent
@@ -59,13 +60,15 @@ def from_gemini(request: Json, *, model: str) -> Json:
     return made
 
 
-def camelled(value: Any) -> Any:
+def camelled(value: Any, depth: int = 0) -> Any:
     """Copy a request with its fields' names in camel case: Google takes both, and its own SDK mixes them.
 
     What is the client's own, such as arguments and JSON schemas, stays as it is.
     """
+    if depth > DEEPEST:
+        raise InvalidRequest("body: nested too deeply")
     if isinstance(value, list):
-        return [camelled(one) for one in value]
+        return [camelled(one, depth + 1) for one in value]
     if not isinstance(value, dict):
         return value
     made: Json = {}
@@ -74,9 +77,9 @@ def camelled(value: Any) -> Any:
         if name in _THE_CLIENTS_OWN:
             made[name] = one
         elif name == "properties" and isinstance(one, dict):
-            made[name] = {own: camelled(inner) for own, inner in one.items()}
+            made[name] = {own: camelled(inner, depth + 1) for own, inner in one.items()}
         else:
-            made[name] = camelled(one)
+            made[name] = camelled(one, depth + 1)
     return made
 
 

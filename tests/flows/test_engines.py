@@ -13,6 +13,7 @@ from coordinators.openrouter import OpenRouter
 from coordinators.routing import RoutingTable
 from express import Run, run_plainly
 from flows.attempts import Patience
+from flows.chat_completions import chat_completions, chat_streaming
 from flows.messages import messages, streaming
 from flows.prepare import House
 from tasks.apply_profile import DEFAULT_PROFILES, Profiles
@@ -40,6 +41,9 @@ CASES = {
         [{"text": "Hi."}],
         streaming,
     ),
+    "completion": ({}, [{"text": "Hello."}], chat_completions),
+    "completion, streamed": ({"stream": True}, [{"text": "Hello."}], chat_streaming),
+    "completion, bad input": ({"n": "many"}, [], chat_completions),
 }
 
 
@@ -53,12 +57,15 @@ async def answer_of(call):
         async with aclosing(answer.live.frames()) as frames:
             raw = b"".join([frame async for frame in frames])
         await answer.live.close()
-        events = [orjson.loads(line[6:]) for line in raw.split(b"\n") if line.startswith(b"data: ")]
-        events[0]["message"].pop("id")
-        return events
-    message = orjson.loads(answer.body)
-    message.pop("id")
-    return message
+        frames = [line[6:] for line in raw.split(b"\n") if line.startswith(b"data: {")]
+        return [steady(orjson.loads(frame)) for frame in frames]
+    return steady(orjson.loads(answer.body))
+
+
+def steady(told):
+    """Take out ids, and times of the upstream's."""
+    steadied = {name: value for name, value in told.items() if name not in {"id", "created"}}
+    return steadied | {"message": steady(told["message"])} if "message" in told else steadied
 
 
 def exchange_for(change):

@@ -43,6 +43,7 @@ GOOD = {
     "called": body(HI, CALLS, {"role": "tool", "tool_call_id": "call_1", "content": "done"}, SAYS),
     "called, custom": body(HI, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom"}]}),
     "called as before tools": body(HI, CALLS_OLD, {"role": "function", "name": "read", "content": "done"}),
+    "called without an answer": body(HI, CALLS_OLD, {"role": "function", "name": "read", "content": None}),
     "thought": body(HI, SAYS | {"reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.text"}]}),
     "tools": body(tools=[TOOL, {"type": "custom", "custom": {}}], tool_choice="required"),
     "a choice": body(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "read"}}),
@@ -170,6 +171,15 @@ def test_is_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         check_openai(wrong)
     assert raised.value.message.startswith(told)
+
+
+def test_tools_too_deep_are_refused() -> None:
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"items": deep}
+    given = body(tools=[{"type": "function", "function": {"name": "a", "parameters": deep}}])
+    with pytest.raises(InvalidRequest, match=r"^tools\.0\..*: nested too deeply$"):
+        check_openai(given)
 
 
 def test_arguments_may_be_absent_or_blank() -> None:
