@@ -90,7 +90,6 @@ CASES = [
     ),
     Case("the most", OPENAI, {"output_config": {"effort": "max"}}, LIMIT | {"reasoning_effort": "high"}),
     Case("none", OPENAI, {"reasoning": {"effort": "none"}}, LIMIT),
-    Case("nonsense", OPENAI, {"reasoning": "much"}, LIMIT),
     Case(
         "the client's own effort",
         OPENAI,

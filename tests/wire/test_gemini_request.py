@@ -209,7 +209,6 @@ def test_fields(fields: dict[str, Any], made: dict[str, Any]) -> None:
             {"thinkingConfig": {"thinkingLevel": "LOW"}},
         ),
         ({"reasoning_effort": "none"}, {"thinkingConfig": {"thinkingLevel": "MINIMAL"}}),
-        ({"reasoning": {"effort": "of a kind to come"}}, {}),
     ],
 )
 def test_configuration(fields: dict[str, Any], made: dict[str, Any]) -> None:
