@@ -1,0 +1,110 @@
+"""One LiteLLM call's way upstream, over our own connections.
+
+LiteLLM takes an HTTP client to call by. The one it gets sends by `HttpUpstream`, so that time-outs and
+connections are ours and nothing is sent twice, and it notes what the upstream really answered: LiteLLM's
+exceptions keep that in part only, and it takes a stream that was cut for one that ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import yarl
+
+from tasks.backend import Reply
+from wire.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from coordinators.http_upstream import HttpStream, HttpUpstream
+
+_HOP = frozenset({"host", "content-length", "connection", "accept-encoding", "transfer-encoding"})
+_END_MARKS = {
+    "anthropic": b"event: message_stop",
+    "azure": b"data: [DONE]",
+    "bedrock": b"messageStop",
+    "gemini": b'"finishReason"',
+    "mistral": b"data: [DONE]",
+    "openai": b"data: [DONE]",
+    "openrouter": b"data: [DONE]",
+}
+"""What a whole stream of each provider's holds near its end. A model cannot write any of these: a stream's
+text is JSON, in which lines do not begin anew and quotes are escaped; Bedrock's stands in a frame's header."""
+
+
+class CallTransport(httpx.AsyncBaseTransport):
+    """Sends one call. `whole` says that its answer is no stream.
+
+    `refusal` is what the upstream answered that was no success, `failure` what broke on the way, `ended`
+    whether the upstream's stream came to its own end.
+    """
+
+    def __init__(self, http: HttpUpstream, provider: str, *, whole: bool) -> None:
+        self.refusal: Reply | None = None
+        self.failure: GatewayError | None = None
+        self.ended = False
+        self.streams: list[HttpStream] = []
+        self._http = http
+        self._mark = _END_MARKS.get(provider, b"")
+        self._whole = whole
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, and note what comes back before LiteLLM sees it; raises GatewayError."""
+        url = yarl.URL(str(request.url), encoded=True)  # Bedrock's signature covers the path as it is
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        headers["accept-encoding"] = "identity"
+        payload = await request.aread()
+        try:
+            if self._whole:
+                return self._answered(await self._http.post(url, payload, headers))
+            stream = await self._http.open(url, payload, headers)
+            self.streams.append(stream)
+            if stream.status >= 300:
+                return self._answered(Reply(stream.status, stream.headers, await stream.read()))
+        except GatewayError as error:
+            self.failure = error
+            raise
+        return httpx.Response(stream.status, headers=stream.headers, stream=_Body(self, stream))
+
+    def _answered(self, reply: Reply) -> httpx.Response:
+        if reply.status >= 300:
+            self.refusal = reply
+        return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
+
+    async def read(self, stream: HttpStream) -> AsyncIterator[bytes]:
+        """Give a stream's bytes, noting what breaks it and whether it ends."""
+        tail = b""
+        try:
+            async for chunk in stream.chunks():
+                if not self.ended:
+                    seen = tail + chunk
+                    self.ended = self._mark in seen
+                    tail = seen[-len(self._mark) :]
+                yield chunk
+        except GatewayError as error:
+            self.failure = error
+            raise
+
+    async def aclose(self) -> None:
+        """Do nothing when LiteLLM's client is closed: the connections are `HttpUpstream`'s."""
+
+    async def close(self) -> None:
+        """Close this call's connection, or give it back if the answer was read to its end."""
+        for stream in self.streams:
+            await stream.close()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A stream's bytes on their way into LiteLLM."""
+
+    def __init__(self, transport: CallTransport, stream: HttpStream) -> None:
+        self._transport = transport
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._transport.read(self._stream)
+
+    async def aclose(self) -> None:
+        await self._stream.close()
