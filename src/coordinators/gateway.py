@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from coordinators.catalog import Catalog
     from coordinators.keys import ClientKeys
+    from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
     from flows.attempts import Patience
-    from tasks.backend import Backend
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
     from tasks.live_stream import LiveStream
 
 
 class Gateway:
-    """Answers exchanges from one backend. Errors leave it as GatewayErrors, whatever was raised."""
+    """Answers exchanges from its backends. Errors leave it as GatewayErrors, whatever was raised."""
 
     def __init__(
         self,
         *,
-        backend: Backend,
+        backends: RoutingTable,
         counter: TokenCounter,
         catalog: Catalog,
         keys: ClientKeys,
@@ -43,7 +43,7 @@ class Gateway:
         describe: Callable[[], dict[str, Any]],
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
     ) -> None:
-        self.backend = backend
+        self.backends = backends
         self.catalog = catalog
         self.ping_seconds = ping_seconds
         self.description = describe
@@ -54,7 +54,6 @@ class Gateway:
         self._check_health = check_health
         self._open: set[LiveStream] = set()
         self._ended = asyncio.Event()
-        self._headers = {"x-headgate-backend": backend.name}
 
     @property
     def streams_open(self) -> int:
@@ -74,36 +73,47 @@ class Gateway:
         self._keys.check(exchange.headers)
         _peek(exchange)
         flow = streaming if exchange.stream else messages
-        run = self._runs.open(flow, exchange, self.backend.name)
-        answer: Whole | Streaming = await self._call(run, exchange, self.backend, self._patience)
-        if isinstance(answer, Streaming):
-            return Sending(self._relay(answer.live, exchange, run), self._headers | answer.headers)
-        return self._settle(answer, exchange, run)
+        run = self._runs.open(flow, exchange, self._first_choice(exchange))
+        answer: Whole | Streaming = await self._call(run, exchange, self.backends, self._patience)
+        if isinstance(answer, Whole):
+            return self._settle(answer, exchange, run)
+        frames = self._relay(answer.live, exchange, run)
+        await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
+        return Sending(frames, _answered_by(exchange) | answer.headers)
 
     async def count_tokens(self, exchange: Exchange) -> Whole:
         """Answer a count_tokens request; raises GatewayError."""
         self._keys.check(exchange.headers)
         _peek(exchange)
-        run = self._runs.open(count_tokens, exchange, self.backend.name)
-        answer: Whole = await self._call(run, exchange, self.backend, self._counter)
+        first = self._first_choice(exchange)
+        run = self._runs.open(count_tokens, exchange, first)
+        answer: Whole = await self._call(run, exchange, self.backends, self._counter)
+        answer.headers["x-headgate-backend"] = first
         return self._settle(answer, exchange, run)
+
+    def _first_choice(self, exchange: Exchange) -> str:
+        """Name the backend that the run is tagged with from its start."""
+        try:
+            return self.backends.routes(exchange.model)[0].target.backend
+        except GatewayError:  # the flow's own step says so
+            return self.backends.default.name
 
     async def _call(self, run: OpenRun, exchange: Exchange, *args: Any) -> Any:
         try:
             return await run.call(exchange, *args)
         except GatewayError as error:
-            run.fail(error, {"attempts": exchange.attempts})
+            run.fail(error, _trials(exchange))
             raise
         except asyncio.CancelledError as error:
-            run.cancel(error, {"attempts": exchange.attempts})
+            run.cancel(error, _trials(exchange))
             raise
         except Exception as error:
             run.crash(error)
             raise GatewayError(f"the gateway failed on this request ({type(error).__name__})") from error
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
-        run.complete({**answer.summary, "answer_bytes": len(answer.body), "attempts": exchange.attempts})
-        answer.headers.update(self._headers)
+        run.complete({**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)})
+        answer.headers.update(_answered_by(exchange))
         return answer
 
     async def _relay(self, live: LiveStream, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
@@ -112,6 +122,7 @@ class Gateway:
         relay = run.open_step("relay_stream")
         self._open.add(live)
         try:
+            yield b""
             async with aclosing(live.frames()) as frames:  # type: ignore[type-var]
                 async for frame in frames:
                     tally.size += len(frame)
@@ -171,8 +182,21 @@ class _Tally:
             "generation_id": translator.generation_id,
             "ttft_ms": round((self._first_byte - self._exchange.started) * 1000, 1),
             "answer_bytes": self.size,
-            "attempts": self._exchange.attempts,
+            **_trials(self._exchange),
         }
+
+
+def _answered_by(exchange: Exchange) -> dict[str, str]:
+    return {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+
+
+def _trials(exchange: Exchange) -> dict[str, Any]:
+    """Say how many calls it took, and who came last when it was not the first choice."""
+    told: dict[str, Any] = {"attempts": exchange.attempts}
+    if len(exchange.tried) > 1:
+        last = exchange.tried[-1]
+        told |= {"fallback": f"{last.backend}: {last.model}"}
+    return told
 
 
 def _peek(exchange: Exchange) -> None:

@@ -72,24 +72,29 @@ class OpenRun:
 
     def complete(self, summary: dict[str, Any]) -> None:
         """End well."""
-        self._run.finish("completed", summary=summary)
+        self._run.finish("completed", summary=summary, tags=self._late_tags())
         self._write(_log.info, 200, summary)
 
     def fail(self, error: GatewayError, summary: dict[str, Any]) -> None:
         """End with an error that the client was told."""
         summary = summary | {"error": type(error).__name__, "status": error.status_sent}
-        self._run.finish("failed", error=error, summary=summary)
+        self._run.finish("failed", error=error, summary=summary, tags=self._late_tags())
         self._write(_log.warning, error.status_sent, summary)
 
     def cancel(self, error: BaseException, summary: dict[str, Any]) -> None:
         """End because the client left."""
-        self._run.finish("cancelled", error=error, summary=summary)
+        self._run.finish("cancelled", error=error, summary=summary, tags=self._late_tags())
         self._write(_log.info, 499, summary)
 
     def crash(self, error: BaseException) -> None:
         """End with an error of our own making: its traceback goes to the log."""
         self._run.finish("failed", error=error, summary={"error": type(error).__name__})
         _log.error("request crashed", request_id=self._exchange.id, exc_info=error)
+
+    def _late_tags(self) -> list[str]:
+        """Give the tags known only afterwards: that another than the first choice was tried, and who."""
+        tried = self._exchange.tried
+        return ["fallback", tried[-1].backend] if len(tried) > 1 else []
 
     def _write(self, log: Any, status: int, summary: dict[str, Any]) -> None:
         exchange = self._exchange

@@ -1,4 +1,4 @@
-"""Try again before the first byte, as long as the client would wait."""
+"""Try again before the first byte: on one backend as long as the client would wait, then on the next."""
 
 from __future__ import annotations
 
@@ -7,15 +7,36 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from wire.errors import GatewayError
+from express import current_run
+from wire.errors import (
+    BillingRequired,
+    Conflict,
+    GatewayError,
+    KeyRefused,
+    Overloaded,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from tasks.backend import Backend, Outgoing
+    from tasks.backend import Lane, Lanes, Outgoing, Route
     from tasks.exchange import Exchange
 
 T = TypeVar("T")
+
+# What another backend may do better. A request that is wrong, or too long, is so everywhere.
+_WORTH_ANOTHER = (
+    BillingRequired,
+    Conflict,
+    KeyRefused,
+    Overloaded,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +54,61 @@ class Patience:
         return jitter if retry_after is None else retry_after + jitter * 0.1
 
 
+async def first_to_answer(
+    answer: Callable[[Route], Awaitable[T]], routes: Sequence[Route], exchange: Exchange
+) -> T:
+    """Await `answer` for each route until one gives something; if none does, raises the first one's error.
+
+    A request that is wrong for the first route is not tried on others. What goes wrong on a fallback, be
+    it that the request has no form there, only makes it pass to the next.
+    """
+    told: GatewayError | None = None
+    for route in routes:
+        exchange.tried.append(route.target)
+        try:
+            return await answer(route)
+        except GatewayError as error:
+            if told is None and not isinstance(error, _WORTH_ANOTHER):
+                raise
+            told = told or error
+            _note(f"{route.target.backend} ({route.target.model}) did not answer: {type(error).__name__}")
+    assert told is not None  # noqa: S101 - there is a first route, and it raised
+    raise told
+
+
 async def attempt(
-    call: Callable[[Outgoing, Backend], Awaitable[T]],
+    call: Callable[[Outgoing, Lane], Awaitable[T]],
     outgoing: Outgoing,
-    backend: Backend,
+    backend: Lanes,
     exchange: Exchange,
     patience: Patience,
 ) -> T:
-    """Await `call` up to `1 + retries` times; raises the last error, or one not worth a retry."""
+    """Await `call` up to `1 + retries` times; raises the last error, or one not worth a retry.
+
+    A key that is refused or at its limit hands over to the next one at once, and that is no retry.
+    """
+    failure: GatewayError | None = None
+    tried = 0
     while True:
-        tried = exchange.attempts
+        try:
+            lane = backend.pick()
+        except GatewayError as shut:
+            raise failure or shut from None
         exchange.attempts += 1
         try:
-            return await call(outgoing, backend)
+            result = await call(outgoing, lane)
         except GatewayError as error:
-            if not error.retryable or tried >= patience.retries:
-                raise
-            pause = patience.pause(tried, error.retry_after)
-            if pause > min(patience.longest_wait, _client_wait(exchange)):
-                raise
+            failure = error
+        else:
+            lane.succeeded()
+            return result
+        if lane.failed(failure):
+            continue
+        pause = patience.pause(tried, failure.retry_after)
+        longest = min(patience.longest_wait, _client_wait(exchange))
+        if not failure.retryable or tried >= patience.retries or pause > longest:
+            raise failure
+        tried += 1
         await asyncio.sleep(pause)
 
 
@@ -61,3 +118,8 @@ def _client_wait(exchange: Exchange) -> float:
         return float(exchange.headers["x-stainless-timeout"])
     except (KeyError, ValueError):
         return float("inf")
+
+
+def _note(line: str) -> None:
+    if (run := current_run()) is not None:
+        run.log(line)

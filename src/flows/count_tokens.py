@@ -10,15 +10,15 @@ from tasks.resolve_model import resolve_model
 from tasks.validate import validate_count_request
 
 if TYPE_CHECKING:
-    from tasks.backend import Backend
+    from tasks.backend import Backends
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange, Whole
 
 
 @pipeline(name="count_tokens")
-async def count_tokens(exchange: Exchange, backend: Backend, counter: TokenCounter) -> Whole:
+async def count_tokens(exchange: Exchange, backends: Backends, counter: TokenCounter) -> Whole:
     """Answer with the number of input tokens."""
     body = validate_count_request(exchange)
-    target = resolve_model(body, backend)
-    tokens = await count_input_tokens(body, target, counter)
+    routes = resolve_model(body, backends)
+    tokens = await count_input_tokens(body, routes[0], counter, exchange)
     return render_count(tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from express import pipeline
-from flows.attempts import Patience, attempt
+from flows.attempts import Patience, attempt, first_to_answer
 from tasks.call import call_backend, open_stream
 from tasks.convert import convert_request
 from tasks.exchange import Streaming
@@ -14,30 +14,38 @@ from tasks.resolve_model import resolve_model
 from tasks.validate import validate_request
 
 if TYPE_CHECKING:
-    from tasks.backend import Backend
+    from tasks.backend import Backends, Route
     from tasks.exchange import Exchange, Whole
 
 _PATIENCE = Patience()
 
 
 @pipeline(name="messages")
-async def messages(exchange: Exchange, backend: Backend, patience: Patience = _PATIENCE) -> Whole:
+async def messages(exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE) -> Whole:
     """Answer with a finished Message."""
     body = validate_request(exchange)
-    target = resolve_model(body, backend)
-    outgoing = convert_request(body, target, exchange)
-    reply = await attempt(call_backend, outgoing, backend, exchange, patience)
-    return render_message(reply, outgoing)
+    routes = resolve_model(body, backends)
+
+    async def answer(route: Route) -> Whole:
+        outgoing = convert_request(body, route, exchange)
+        reply = await attempt(call_backend, outgoing, route.backend, exchange, patience)
+        return render_message(reply, outgoing)
+
+    return await first_to_answer(answer, routes, exchange)
 
 
 @pipeline(name="streaming")
-async def streaming(exchange: Exchange, backend: Backend, patience: Patience = _PATIENCE) -> Streaming:
+async def streaming(exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE) -> Streaming:
     """Answer with a live stream, once its first event has come.
 
     Never a generator flow: Prefect's engine does not close one when the client leaves.
     """
     body = validate_request(exchange)
-    target = resolve_model(body, backend)
-    outgoing = convert_request(body, target, exchange)
-    live = await attempt(open_stream, outgoing, backend, exchange, patience)
-    return Streaming(live)
+    routes = resolve_model(body, backends)
+
+    async def answer(route: Route) -> Streaming:
+        outgoing = convert_request(body, route, exchange)
+        live = await attempt(open_stream, outgoing, route.backend, exchange, patience)
+        return Streaming(live)
+
+    return await first_to_answer(answer, routes, exchange)

@@ -15,12 +15,12 @@ from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.keys import ClientKeys
-from coordinators.openrouter import OpenRouter
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from headgate import __version__
-from headgate.settings import BackendName, is_loopback
+from headgate.backends import assemble
+from headgate.settings import is_loopback
 from routers import models, status
 from routers.answering import error_response
 from routers.messages import message_routes
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from coordinators.routing import RoutingTable
     from headgate.instance import Instance
     from headgate.settings import Settings
 
@@ -52,18 +53,18 @@ class Parts:
         )
         self.counter = Counter(instance.counter_socket)
         self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
-        backend = _openrouter(settings, instance, self.http)
+        backends = assemble(settings, self.http, instance.demo_url)
         runs: Any = instance.runs
         self.gateway = Gateway(
-            backend=backend,
+            backends=backends,
             counter=self.counter,
-            catalog=Catalog(backend, settings.aliases),
+            catalog=Catalog(backends),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
-            check_health=_health_check(instance, backend),
+            check_health=_health_check(instance, backends),
         )
 
     async def close(self) -> None:
@@ -72,22 +73,6 @@ class Parts:
             await self.sink.close()
         await self.counter.close()
         await self.http.close()
-
-
-def _openrouter(settings: Settings, instance: Instance, http: HttpUpstream) -> OpenRouter:
-    if instance.backend == BackendName.DEMO:
-        return OpenRouter(
-            http, base_url=str(instance.demo_url), api_key="demo", aliases=settings.aliases,
-            wire=settings.openrouter_wire, name="demo",
-        )  # fmt: skip
-    key = settings.openrouter_api_key
-    return OpenRouter(
-        http,
-        base_url=settings.openrouter_base_url,
-        api_key=key.get_secret_value() if key is not None else "",
-        aliases=settings.aliases,
-        wire=settings.openrouter_wire,
-    )
 
 
 def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
@@ -107,7 +92,9 @@ def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
     }
 
 
-def _health_check(instance: Instance, backend: OpenRouter) -> Callable[[Gateway], Awaitable[dict[str, Any]]]:
+def _health_check(
+    instance: Instance, backends: RoutingTable
+) -> Callable[[Gateway], Awaitable[dict[str, Any]]]:
     async def check(gateway: Gateway) -> dict[str, Any]:
         processes = instance.child_states()
         recorder: dict[str, Any] = {"state": "off"}
@@ -121,7 +108,12 @@ def _health_check(instance: Instance, backend: OpenRouter) -> Callable[[Gateway]
             "status": "ok" if healthy else "degraded",
             "version": __version__,
             "instance": instance.id,
-            "backend": {"name": backend.name, "base_url": backend.base_url, "chosen_because": instance.why},
+            "backend": {
+                "name": backends.default.name,
+                "base_url": backends.default.base_url,
+                "chosen_because": instance.why,
+            },
+            "backends": [backend.state() for backend in backends.backends.values()],
             "runs": instance.runs,
             "prefect": {"api_url": instance.prefect_api_url, "ui_url": instance.prefect_ui_url},
             "recorder": recorder,

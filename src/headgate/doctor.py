@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from coordinators.http_upstream import HttpUpstream, Timeouts
+from headgate.choice import choose_backend
 from headgate.settings import BackendName, SettingsError
 from tasks.backend import Reply
 from wire.errors import GatewayError
@@ -66,7 +67,8 @@ def _packages() -> Finding:
 
 async def _backend(settings: Settings) -> list[Finding]:
     try:
-        backend, why = settings.choose_backend()
+        choice = choose_backend(settings)
+        backend, why = choice.backend, choice.why
         settings.check_binding(settings.host)
     except SettingsError as error:
         return [Finding("backend", str(error), bad=True)]

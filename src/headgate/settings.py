@@ -21,7 +21,16 @@ class BackendName(StrEnum):
     """Where answers come from. `DEMO` is found, never set: it means that no key is there."""
 
     OPENROUTER = "OPENROUTER"
+    LITELLM_OPENROUTER = "LITELLM_OPENROUTER"
+    AZURE_DATABRICKS = "AZURE_DATABRICKS"
+    ANTHROPIC = "ANTHROPIC"
+    OPENAI_COMPATIBLE = "OPENAI_COMPATIBLE"
     DEMO = "DEMO"
+
+    @property
+    def prefix(self) -> str:
+        """Give the name that a model's name is prefixed with, and that answers are marked with."""
+        return {"LITELLM_OPENROUTER": "litellm", "AZURE_DATABRICKS": "databricks"}.get(self, self.lower())
 
 
 def _data_home() -> Path:
@@ -38,9 +47,25 @@ class Settings(BaseSettings):
 
     backend: str | None = Field(None, alias="PROXY_BACKEND")
 
+    use_litellm: bool | None = Field(None, alias="USE_LITELLM")
+    bypass_litellm: bool | None = Field(None, alias="BYPASS_LITELLM_ENABLED")
+    databricks_enabled: bool | None = Field(None, alias="AZURE_DATABRICKS_ENABLED")
+
     openrouter_api_key: SecretStr | None = Field(None, alias="OPENROUTER_API_KEY")
+    openrouter_api_keys: SecretStr | None = Field(None, alias="OPENROUTER_API_KEYS")
     openrouter_base_url: str = Field("https://openrouter.ai/api/v1", alias="OPENROUTER_BASE_URL")
     openrouter_wire: Literal["auto", "messages", "chat"] = Field("auto", alias="OPENROUTER_WIRE")
+
+    databricks_host: str | None = Field(None, alias="DATABRICKS_HOST")
+    databricks_token: SecretStr | None = Field(None, alias="DATABRICKS_TOKEN")
+    databricks_wire: Literal["auto", "messages", "chat"] = Field("auto", alias="DATABRICKS_WIRE")
+    databricks_models: dict[str, str] = Field(default_factory=dict, alias="DATABRICKS_MODELS")
+
+    anthropic_api_key: SecretStr | None = Field(None, alias="ANTHROPIC_API_KEY")
+    anthropic_url: str = Field("https://api.anthropic.com", alias="HEADGATE_ANTHROPIC_URL")
+
+    openai_compatible_url: str | None = Field(None, alias="OPENAI_COMPATIBLE_BASE_URL")
+    openai_compatible_api_key: SecretStr | None = Field(None, alias="OPENAI_COMPATIBLE_API_KEY")
 
     host: str = Field("127.0.0.1", alias="HEADGATE_HOST")
     port: int = Field(DEFAULT_PORT, alias="HEADGATE_PORT", ge=0, le=65535)
@@ -53,6 +78,13 @@ class Settings(BaseSettings):
     big_model: str = Field("anthropic/claude-sonnet-4", alias="HEADGATE_BIG_MODEL")
     small_model: str = Field("anthropic/claude-3.7-sonnet", alias="HEADGATE_SMALL_MODEL")
     models: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_MODELS")
+    routes: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_ROUTES")
+    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict, alias="HEADGATE_FALLBACKS")
+
+    cooldown_after: int = Field(5, alias="HEADGATE_COOLDOWN_AFTER", ge=0)
+    cooldown_seconds: float = Field(30.0, alias="HEADGATE_COOLDOWN_SECONDS", gt=0)
+    concurrency: int = Field(0, alias="HEADGATE_BACKEND_CONCURRENCY", ge=0)
+    queue: int = Field(100, alias="HEADGATE_BACKEND_QUEUE", ge=0)
 
     runs: Literal["express", "prefect", "off"] = Field("express", alias="HEADGATE_RUNS")
     prefect_api_url: str | None = Field(None, alias="PREFECT_API_URL")
@@ -78,27 +110,26 @@ class Settings(BaseSettings):
             return tuple(key.strip() for key in value.split(",") if key.strip())
         return value
 
-    @field_validator("openrouter_api_key", "prefect_api_url", "prefect_port", mode="before")
+    @field_validator(
+        "use_litellm", "bypass_litellm", "databricks_enabled", "openrouter_api_key", "openrouter_api_keys",
+        "databricks_host", "databricks_token", "anthropic_api_key", "openai_compatible_url",
+        "openai_compatible_api_key", "prefect_api_url", "prefect_port", mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
-        return None if value == "" else value
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("fallbacks", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: (one,) if isinstance(one, str) else one for key, one in value.items()}
+        return value
 
     @property
     def aliases(self) -> dict[str, str]:
         """Model names of our own and the table of overrides."""
         return {"big": self.big_model, "small": self.small_model} | self.models
-
-    def choose_backend(self) -> tuple[BackendName, str]:
-        """Say which backend answers, and why in a sentence; raises SettingsError."""
-        if self.backend is None:
-            if self.openrouter_api_key is not None:
-                return BackendName.OPENROUTER, "OPENROUTER_API_KEY is set"
-            return BackendName.DEMO, "no backend is configured and no key was found"
-        if self.backend != BackendName.OPENROUTER:
-            raise SettingsError(f"PROXY_BACKEND={self.backend} is not known; it can be OPENROUTER")
-        if self.openrouter_api_key is None:
-            raise SettingsError("PROXY_BACKEND=OPENROUTER needs OPENROUTER_API_KEY, which is not set")
-        return BackendName.OPENROUTER, "PROXY_BACKEND says so"
 
     def check_binding(self, host: str) -> None:
         """Refuse to listen beyond loopback without client keys; raises SettingsError."""

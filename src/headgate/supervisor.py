@@ -19,12 +19,14 @@ import structlog
 
 from coordinators.prefect_server import PrefectServer, free_port
 from headgate.children import Child
+from headgate.choice import choose_backend
 from headgate.instance import Instance
 from headgate.settings import BackendName, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from headgate.choice import Choice
     from headgate.settings import Settings
 
 _log = structlog.get_logger("headgate.supervisor")
@@ -64,12 +66,13 @@ class Supervisor:
         """Start, keep, stop; raises SettingsError if it cannot start."""
         settings = self._settings
         settings.check_binding(settings.host)
-        backend, why = settings.choose_backend()
+        choice = choose_backend(settings)
+        _log.info("backend chosen", backend=choice.backend, because=choice.why, others=choice.others)
         listening = listen(settings.host, settings.port)
         self._runtime = tempfile.mkdtemp(prefix="headgate-")
         stop = self._stop_on_signals()
         try:
-            instance = await self._start(listening, backend, why)
+            instance = await self._start(listening, choice)
             address = await self._await_web(listening)
             self._announce(banner(settings, instance, address))
             keeping = asyncio.create_task(self._write_states(instance))
@@ -97,9 +100,9 @@ class Supervisor:
             loop.add_signal_handler(number, asked)
         return stop
 
-    async def _start(self, listening: socket.socket, backend: BackendName, why: str) -> Instance:
+    async def _start(self, listening: socket.socket, choice: Choice) -> Instance:
         settings = self._settings
-        demo_url = await self._start_demo() if backend == BackendName.DEMO else None
+        demo_url = await self._start_demo() if choice.backend == BackendName.DEMO else None
         api_url, ui_url, runs = settings.prefect_api_url, None, settings.runs
         if api_url is not None:
             ui_url = api_url.removesuffix("/api")
@@ -110,7 +113,7 @@ class Supervisor:
         else:
             runs = "off"
         instance = Instance(
-            id=secrets.token_hex(4), runtime_dir=self._runtime, backend=backend.value, why=why,
+            id=secrets.token_hex(4), runtime_dir=self._runtime, backend=choice.backend, why=choice.why,
             demo_url=demo_url, prefect_api_url=api_url, prefect_ui_url=ui_url, runs=runs,
         )  # fmt: skip
         env = self._web_environment(instance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from starlette.responses import Response
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from tasks.exchange import Exchange
+
+    Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _STOP_TAIL = 80
 _JSON = (b"content-type", b"application/json")
@@ -98,13 +100,13 @@ class Answering(Response):
             await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length, *extra]})
             await send({"type": "http.response.body", "body": answer.body})
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": _SSE + extra})
-            await _send_frames(answer, send, self._ping_seconds)
+            await _send_frames(answer, _SSE + extra, send, self._ping_seconds)
 
 
-async def _send_frames(answer: Sending, send: Send, ping_seconds: float) -> None:
-    pinger = _Pinger(send, ping_seconds)
+async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_seconds: float) -> None:
     async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        pinger = _Pinger(send, ping_seconds)
         try:
             async for frame in frames:
                 if b"message_stop" in frame[-_STOP_TAIL:]:

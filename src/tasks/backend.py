@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from wire.dialects import OPENROUTER, Dialect
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from wire.answer import AnswerContext
+    from wire.errors import GatewayError
 
 Wire: TypeAlias = Literal["messages", "chat"]
 
@@ -18,12 +21,17 @@ class Target:
     """Where a request goes: the name the client asked for, the backend's own, and the wire.
 
     `whose_key` names the setting that holds the key we send, for messages about a refused key.
+    `dialect` says what of a chat request the backend takes. `counts` says that the backend counts
+    input tokens itself (it is then a `CountsTokens`).
     """
 
     asked: str
     model: str
     wire: Wire
     whose_key: str
+    backend: str = "openrouter"
+    dialect: Dialect = OPENROUTER
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +79,13 @@ class Upstream(Protocol):
 
 
 class Backend(Protocol):
-    """Something that answers messages."""
+    """Something that answers messages, with one key of ours."""
 
     name: str
+    base_url: str
 
     def target(self, asked: str) -> Target:
-        """Say which model and wire a client's model name means; raises NotFound."""
+        """Say which model and wire a model's name means here; raises NotFound."""
         ...
 
     async def send(self, outgoing: Outgoing) -> Reply:
@@ -85,4 +94,65 @@ class Backend(Protocol):
 
     async def open_stream(self, outgoing: Outgoing) -> Upstream:
         """Send and return as soon as the status and headers have come; raises likewise."""
+        ...
+
+    async def list_models(self, seconds: float) -> Reply:
+        """Fetch the backend's own list of models within `seconds`."""
+        ...
+
+
+class CountsTokens(Protocol):
+    """A backend that counts input tokens itself."""
+
+    async def count_tokens(self, outgoing: Outgoing) -> Reply:
+        """Ask for the count of a request on the messages wire."""
+        ...
+
+
+class Lane(Protocol):
+    """One way to a backend, with one of its keys, for one attempt. Who takes it tells how it went."""
+
+    async def send(self, outgoing: Outgoing) -> Reply:
+        """Send as the backend does; waits for a place first, raises Overloaded if there is none."""
+        ...
+
+    async def open_stream(self, outgoing: Outgoing) -> Upstream:
+        """Open a stream as the backend does; its place is free again once it is closed."""
+        ...
+
+    def succeeded(self) -> None:
+        """Say that the backend answered."""
+        ...
+
+    def failed(self, error: GatewayError) -> bool:
+        """Say what the attempt raised: enough failures, and the lane cools down.
+
+        True: it was about this lane's key, and another lane can take over at once.
+        """
+        ...
+
+
+class Lanes(Protocol):
+    """All ways to one backend, and who may take them now."""
+
+    name: str
+
+    def pick(self) -> Lane:
+        """Pick the way for one attempt; raises what keeps it shut if every lane is cooling down."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One choice for a request: what to ask for, and of whom."""
+
+    target: Target
+    backend: Lanes
+
+
+class Backends(Protocol):
+    """Everything that can answer here."""
+
+    def routes(self, asked: str) -> tuple[Route, ...]:
+        """Give the first choice for a model's name, and then its fallbacks; raises NotFound."""
         ...

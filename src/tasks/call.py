@@ -14,13 +14,13 @@ from wire.upstream_errors import from_status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.backend import Backend, Outgoing, Reply, Upstream
+    from tasks.backend import Lane, Outgoing, Reply, Upstream
     from tasks.live_stream import Translator
     from wire.errors import GatewayError
 
 
 @step
-async def call_backend(outgoing: Outgoing, backend: Backend) -> Reply:
+async def call_backend(outgoing: Outgoing, backend: Lane) -> Reply:
     """Send the request and read the whole answer; raises what the upstream's status means."""
     reply = await backend.send(outgoing)
     if reply.status != 200:
@@ -29,7 +29,7 @@ async def call_backend(outgoing: Outgoing, backend: Backend) -> Reply:
 
 
 @step
-async def open_stream(outgoing: Outgoing, backend: Backend) -> LiveStream:
+async def open_stream(outgoing: Outgoing, backend: Lane) -> LiveStream:
     """Send the request and wait for the first event of the answer.
 
     A failure up to then is raised, so that it can still be retried and told as an HTTP status.

@@ -15,7 +15,7 @@ from wire.names import ToolNames
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.backend import Target
+    from tasks.backend import Route, Target
     from tasks.exchange import Exchange
     from wire.messages import Json
 
@@ -42,20 +42,29 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @step
-def convert_request(body: Json, target: Target, exchange: Exchange) -> Outgoing:
-    """Write the request on the target's wire; raises UnsupportedContent with the path.
+def convert_request(body: Json, route: Route, exchange: Exchange) -> Outgoing:
+    """Write the request on the wire of the route's target; raises UnsupportedContent with the path.
 
-    On the messages wire the body goes out as it came, but for the model's name.
+    The route itself is the argument, not its target, so that the run shows who fed this step.
     """
+    target = route.target
     if target.wire == "messages":
-        names = ToolNames.of(())
-        payload = encode_body({**body, "model": target.model})
-        headers = forwarded_headers(exchange.headers)
-    else:
-        chat, names = to_chat(body, model=target.model, must_reason=target.model.startswith(_MUST_REASON))
-        payload = encode_body(chat)
-        headers = {}
-    context = AnswerContext(
+        return as_it_came(body, target, exchange)
+    must_reason = target.model.startswith(_MUST_REASON)
+    chat, names = to_chat(body, model=target.model, dialect=target.dialect, must_reason=must_reason)
+    context = _context(body, target, exchange, names)
+    return Outgoing(target.wire, encode_body(chat), {}, exchange.stream, context)
+
+
+def as_it_came(body: Json, target: Target, exchange: Exchange) -> Outgoing:
+    """Write the request on the messages wire: as it came, but for the model's name."""
+    payload = encode_body({**body, "model": target.model})
+    context = _context(body, target, exchange, ToolNames.of(()))
+    return Outgoing("messages", payload, forwarded_headers(exchange.headers), exchange.stream, context)
+
+
+def _context(body: Json, target: Target, exchange: Exchange, names: ToolNames) -> AnswerContext:
+    return AnswerContext(
         message_id=new_id("msg"),
         model=target.asked,
         upstream_model=target.model,
@@ -65,7 +74,6 @@ def convert_request(body: Json, target: Target, exchange: Exchange) -> Outgoing:
         web_search=_asks_web_search(body),
         whose_key=target.whose_key,
     )
-    return Outgoing(target.wire, payload, headers, exchange.stream, context)
 
 
 def _asks_web_search(body: Json) -> bool:

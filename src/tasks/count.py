@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import orjson
 
 from express import step
+from tasks.convert import as_it_came
 from tasks.exchange import Whole
+from wire.errors import GatewayError, InvalidRequest, UpstreamFailed
+from wire.upstream_errors import from_status
 
 if TYPE_CHECKING:
-    from tasks.backend import Target
+    from tasks.backend import CountsTokens, Route
+    from tasks.exchange import Exchange
     from wire.messages import Json
 
 
@@ -23,9 +27,32 @@ class TokenCounter(Protocol):
 
 
 @step
-async def count_input_tokens(body: Json, target: Target, counter: TokenCounter) -> int:
-    """Count the request's input tokens with the counter of the target's model."""
+async def count_input_tokens(body: Json, route: Route, counter: TokenCounter, exchange: Exchange) -> int:
+    """Count the request's input tokens: at the backend, if it counts, else with our own counter.
+
+    Ours counts too when the backend fails: an approximation now is worth more than an error.
+    """
+    target = route.target
+    if target.counts:
+        try:
+            return await _count_upstream(body, route, exchange)
+        except GatewayError as error:
+            if isinstance(error, InvalidRequest):
+                raise
     return await counter.count(body, target.model)
+
+
+async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
+    outgoing = as_it_came(body, route.target, exchange)
+    lane = cast("CountsTokens", route.backend.pick())
+    reply = await lane.count_tokens(outgoing)
+    if reply.status != 200:
+        whose_key = route.target.whose_key
+        raise from_status(reply.status, reply.body, reply.headers, wire="messages", whose_key=whose_key)
+    try:
+        return int(orjson.loads(reply.body)["input_tokens"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UpstreamFailed("the upstream answered a count that is none") from error
 
 
 @step

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from tasks.backend import Target
     from tasks.live_stream import LiveStream
     from wire.messages import Json
+
+Format: TypeAlias = Literal["anthropic", "openai"]
 
 
 @dataclass(slots=True)
@@ -18,7 +21,8 @@ class Exchange:
     """One client request, read whole; `headers` have lower-case names.
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
-    refuses it. `attempts` counts the calls upstream.
+    refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
+    `tried` has every target that was tried: the last one answered, if anyone did.
     """
 
     id: str
@@ -26,7 +30,9 @@ class Exchange:
     raw: bytes
     body: Json | None = None
     started: float = field(default_factory=time.time)
+    format: Format = "anthropic"
     attempts: int = 0
+    tried: list[Target] = field(default_factory=list)
 
     @property
     def stream(self) -> bool:

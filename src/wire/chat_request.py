@@ -1,4 +1,4 @@
-"""An Anthropic Messages request as a chat/completions request, in OpenRouter's dialect."""
+"""An Anthropic Messages request as a chat/completions request: in OpenRouter's dialect, fitted to others."""
 
 from __future__ import annotations
 
@@ -6,49 +6,23 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from wire.chat_dialect import fit, refuse_unfit
 from wire.chat_parts import marked
 from wire.chat_reasoning import reasoning_of
 from wire.chat_tools import chat_tool_choice, chat_tools, names_loaded, names_used, web_plugin
 from wire.chat_turns import chat_messages
+from wire.dialects import OPENROUTER, OWN
 from wire.errors import UnsupportedContent
 from wire.names import ToolNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wire.dialects import Dialect
     from wire.messages import Json
 
 BREAKPOINTS = 4
 """Cache breakpoints that a request may have; of more, the last ones go."""
-
-OWN = frozenset(
-    {
-        "debug",
-        "frequency_penalty",
-        "image_config",
-        "logit_bias",
-        "logprobs",
-        "min_p",
-        "modalities",
-        "models",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "provider",
-        "reasoning_effort",
-        "repetition_penalty",
-        "route",
-        "seed",
-        "session_id",
-        "structured_outputs",
-        "top_a",
-        "top_logprobs",
-        "trace",
-        "transforms",
-        "verbosity",
-    }
-)
-"""OpenRouter's own parameters: a client that sends them means them, and they go as they are."""
 
 FATES = {
     "model": "the resolved model's name",
@@ -85,18 +59,21 @@ FATES = {
     "compaction": "refused: it asks for a block only Anthropic can make",
     "thread": "refused: the conversation would be on Anthropic's servers",
 }
-"""What becomes of each field of a request on a chat wire. OpenRouter's OWN go as they are; fields nobody here
-knows are tolerated and left out."""
+"""What becomes of each field of a request on a chat wire. OWN ones go as they are, if the backend's dialect
+takes them; fields nobody here knows are tolerated and left out."""
 
 
-def to_chat(body: Json, *, model: str, must_reason: bool = False) -> tuple[Json, ToolNames]:
-    """Render a checked request as a chat body for `model`, a name already resolved.
+def to_chat(
+    body: Json, *, model: str, dialect: Dialect = OPENROUTER, must_reason: bool = False
+) -> tuple[Json, ToolNames]:
+    """Render a checked request as a chat body for `model`, a name already resolved, in `dialect`.
 
     The body is new and `body` stays as it is, but parts of it may be shared. The names lead back from the
     backend's tool names to the client's. `must_reason` says that the model refuses to be told not to reason.
     What has no form on a chat wire is UnsupportedContent with its path.
     """
     _refuse(body)
+    refuse_unfit(body, dialect)
     names = ToolNames.of(names_used(body))
     chat: Json = {"model": model, "messages": chat_messages(body, names, model)}
     for field, chat_field in _RENAMED.items():
@@ -108,6 +85,8 @@ def to_chat(body: Json, *, model: str, must_reason: bool = False) -> tuple[Json,
     _add_format(chat, body)
     _add_rest(chat, body)
     _limit_breakpoints(chat)
+    if dialect is not OPENROUTER:
+        fit(chat, body, dialect)
     return chat, names
 
 

@@ -7,6 +7,7 @@ GatewayError
  ├─ AuthenticationFailed  401 authentication_error
  ├─ BillingRequired       402 billing_error
  ├─ PermissionDenied      403 permission_error
+ │   └─ KeyRefused            (the upstream refused our key, not the request)
  ├─ NotFound              404 not_found_error
  ├─ MethodNotAllowed      405 invalid_request_error
  ├─ Conflict              409 invalid_request_error
@@ -84,6 +85,10 @@ class PermissionDenied(GatewayError):
 
     status = 403
     type = "permission_error"
+
+
+class KeyRefused(PermissionDenied):
+    """The upstream refused our key: another key, or another backend, may do."""
 
 
 class NotFound(GatewayError):

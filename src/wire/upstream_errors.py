@@ -29,6 +29,7 @@ from wire.errors import (
     Conflict,
     GatewayError,
     InvalidRequest,
+    KeyRefused,
     NotFound,
     Overloaded,
     PermissionDenied,
@@ -152,6 +153,7 @@ def _make(status: int, error: Json, headers: Mapping[str, str], whose_key: str) 
         return PromptTooLong(overflow)
     if status in {401, 403} and not _is_moderation(error):
         text = f"{whose_key} was refused by the upstream: {text}"
+        return KeyRefused(text, retry_after=wait)
     return _class_of(status)(text, retry_after=wait, retryable=retryable)
 
 
@@ -227,7 +229,7 @@ def _unreadable(status: int, body: bytes, headers: Mapping[str, str]) -> Gateway
     else:
         said = f"what is no JSON: {masked(text)[:300]}"
     told = 502 if status == 200 else status
-    kind = _class_of(told) if told not in {401, 403} else PermissionDenied
+    kind = KeyRefused if told in {401, 403} else _class_of(told)
     return kind(
         f"the upstream answered {status} with {said}",
         retryable=_retryable(told, headers),

@@ -8,7 +8,9 @@ import orjson
 import pytest
 
 from coordinators.http_upstream import HttpUpstream, Timeouts
+from coordinators.lanes import BackendLanes
 from coordinators.openrouter import OpenRouter
+from coordinators.routing import RoutingTable
 from express import Run, run_plainly
 from flows.attempts import Patience
 from flows.messages import messages, streaming
@@ -57,14 +59,15 @@ def exchange_for(change):
 async def test_both_engines_do_the_same(openrouter, native, name):
     change, replies, flow = CASES[name]
     http = HttpUpstream(Timeouts())
-    backend = OpenRouter(http, base_url=openrouter.base_url, api_key="k", aliases={})
+    backend = OpenRouter(http, base_url=openrouter.base_url, api_key="k")
+    backends = RoutingTable([BackendLanes([(backend, 1)])])
 
     openrouter.script(*replies)
     run = Run(flow.name, name="express")
-    by_express = await answer_of(run.call(flow, exchange_for(change), backend, EAGER))
+    by_express = await answer_of(run.call(flow, exchange_for(change), backends, EAGER))
     openrouter.script(*replies)
     title = f"native-{new_id('run')}"
-    by_prefect = await answer_of(run_plainly(flow, exchange_for(change), backend, EAGER, name=title))
+    by_prefect = await answer_of(run_plainly(flow, exchange_for(change), backends, EAGER, name=title))
     await http.close()
 
     assert by_express == by_prefect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from headgate.choice import choose_backend
 from headgate.settings import BackendName, SettingsError, is_loopback, load_settings
 
 
@@ -21,28 +22,28 @@ def _bare_environment(monkeypatch, tmp_path):
 
 
 def test_no_key_means_the_demo():
-    backend, why = load_settings().choose_backend()
-    assert backend is BackendName.DEMO
-    assert "no key" in why
+    choice = choose_backend(load_settings())
+    assert choice.backend is BackendName.DEMO
+    assert "no key" in choice.why
 
 
 def test_a_key_chooses_its_backend(monkeypatch):
     monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-1")
-    backend, why = load_settings().choose_backend()
-    assert (backend, why) == (BackendName.OPENROUTER, "OPENROUTER_API_KEY is set")
+    choice = choose_backend(load_settings())
+    assert (choice.backend, choice.why) == (BackendName.OPENROUTER, "OPENROUTER_API_KEY is set")
 
 
 def test_a_backend_without_its_key_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("PROXY_BACKEND", "openrouter")
     monkeypatch.setenv("OPENROUTER_API_KEY", "")
     with pytest.raises(SettingsError, match="OPENROUTER_API_KEY"):
-        load_settings().choose_backend()
+        choose_backend(load_settings())
 
 
 def test_an_unknown_backend_is_refused(monkeypatch):
     monkeypatch.setenv("PROXY_BACKEND", "MAGIC")
     with pytest.raises(SettingsError, match="PROXY_BACKEND=MAGIC"):
-        load_settings().choose_backend()
+        choose_backend(load_settings())
 
 
 def test_a_wrong_value_names_its_variable(monkeypatch):
@@ -65,7 +66,7 @@ def test_the_command_line_comes_first(monkeypatch):
 
 def test_env_file_is_read(tmp_path):
     (tmp_path / ".env").write_text("OPENROUTER_API_KEY=sk-or-file\nOTHER=1\n")
-    assert load_settings().choose_backend()[0] is BackendName.OPENROUTER
+    assert choose_backend(load_settings()).backend is BackendName.OPENROUTER
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])

@@ -20,6 +20,7 @@ BRISK = {
     "HEADGATE_ANSWER_TIMEOUT": "2",
     "HEADGATE_PING_SECONDS": "0.3",
     "HEADGATE_RUNS": "off",
+    "HEADGATE_COOLDOWN_AFTER": "0",  # tests of failures share a gateway; cooling down has its own
 }
 
 

@@ -12,8 +12,9 @@ from anthropic.types import message_create_params
 from anthropic.types.beta import message_create_params as beta_message_create_params
 
 from tests.wire.requests import EPHEMERAL, assistant, call, request, result, system, text, tool, user
-from wire.chat_request import BREAKPOINTS, FATES, OWN, is_strict, to_chat
+from wire.chat_request import BREAKPOINTS, FATES, is_strict, to_chat
 from wire.check import check_request
+from wire.dialects import OWN
 from wire.errors import InvalidRequest, UnsupportedContent
 
 BASE = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1024}

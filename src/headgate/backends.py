@@ -1,0 +1,127 @@
+"""Assembly of the backends: every one whose settings are there, the chosen one first."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from coordinators.anthropic import Anthropic
+from coordinators.databricks import Databricks
+from coordinators.lanes import BackendLanes, Cooling
+from coordinators.openai_compatible import OpenAICompatible
+from coordinators.openrouter import OpenRouter
+from coordinators.places import Places
+from coordinators.routing import RoutingTable
+from headgate.choice import PREFIXES, choose_backend
+from headgate.settings import BackendName, SettingsError
+from wire.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import SecretStr
+
+    from coordinators.http_upstream import HttpUpstream
+    from headgate.settings import Settings
+    from tasks.backend import Backend
+
+_WEIGHT = re.compile(r"(.+?)(?:\*(\d{1,3}))?")
+
+
+def assemble(settings: Settings, http: HttpUpstream, demo_url: str | None = None) -> RoutingTable:
+    """Give every backend that is configured; raises SettingsError if a route or a fallback leads nowhere."""
+    choice = choose_backend(settings)
+    cooling = Cooling(settings.cooldown_after, settings.cooldown_seconds)
+    table = RoutingTable(
+        [
+            BackendLanes(
+                _with_each_key(name, settings, http, demo_url),
+                cooling=cooling,
+                places=Places(name.prefix, limit=settings.concurrency, queue=settings.queue),
+            )
+            for name in (choice.backend, *choice.others)
+            if name != BackendName.LITELLM_OPENROUTER or find_spec("coordinators.litellm_backend")
+        ],
+        aliases=settings.aliases,
+        routes=settings.routes,
+        fallbacks=settings.fallbacks,
+        prefixes=PREFIXES,
+    )
+    try:
+        table.check()
+    except NotFound as error:
+        raise SettingsError(f"HEADGATE_ROUTES or HEADGATE_FALLBACKS: {error.message}") from None
+    return table
+
+
+def weighted_keys(told: str) -> list[tuple[str, int]]:
+    """Read `key1*3,key2`: keys with their weights, 1 where none is given."""
+    found = (_WEIGHT.fullmatch(one.strip()) for one in told.split(","))
+    return [(match[1], max(1, int(match[2] or 1))) for match in found if match is not None]
+
+
+def _with_each_key(
+    name: BackendName, settings: Settings, http: HttpUpstream, demo_url: str | None
+) -> Sequence[tuple[Backend, int]]:
+    match name:
+        case BackendName.DEMO:
+            demo = OpenRouter(
+                http, base_url=str(demo_url), api_key="demo", wire=settings.openrouter_wire, name="demo"
+            )
+            return [(demo, 1)]
+        case BackendName.AZURE_DATABRICKS:
+            databricks = Databricks(
+                http,
+                host=str(settings.databricks_host),
+                token=_plain(settings.databricks_token),
+                models=settings.databricks_models,
+                wire=settings.databricks_wire,
+            )
+            return [(databricks, 1)]
+        case BackendName.ANTHROPIC:
+            anthropic = Anthropic(
+                http, base_url=settings.anthropic_url, api_key=_plain(settings.anthropic_api_key)
+            )
+            return [(anthropic, 1)]
+        case BackendName.OPENAI_COMPATIBLE:
+            compatible = OpenAICompatible(
+                http,
+                base_url=str(settings.openai_compatible_url),
+                api_key=_plain(settings.openai_compatible_api_key),
+            )
+            return [(compatible, 1)]
+        case BackendName.OPENROUTER | BackendName.LITELLM_OPENROUTER:
+            several = settings.openrouter_api_keys
+            whose_key = "OPENROUTER_API_KEY" if several is None else "OPENROUTER_API_KEYS"
+            keys = weighted_keys(_plain(several)) if several else [(_plain(settings.openrouter_api_key), 1)]
+            make = _openrouter if name == BackendName.OPENROUTER else _litellm
+            return [(make(settings, http, key, whose_key), weight) for key, weight in keys]
+
+
+def _openrouter(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
+    return OpenRouter(
+        http,
+        base_url=settings.openrouter_base_url,
+        api_key=key,
+        wire=settings.openrouter_wire,
+        whose_key=whose_key,
+    )
+
+
+def _litellm(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
+    """Make the one backend that is not reached over our own HTTP; what it needs is loaded only then."""
+    del http
+    from coordinators.litellm_backend import LiteLLMBackend  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    made: Backend = LiteLLMBackend(
+        name=BackendName.LITELLM_OPENROUTER.prefix,
+        base_url=settings.openrouter_base_url,
+        api_key=key,
+        whose_key=whose_key,
+    )
+    return made
+
+
+def _plain(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
