@@ -95,7 +95,7 @@ class ChatBytes:
                     self._done = True
                     out.extend(self._write(self._stream.finish(done=True), None))
                     break
-                if (chunk := _chunk(event, data, cut=cut)) is not None:
+                if (chunk := read_chunk(event, data, cut=cut)) is not None:
                     out.extend(self._write(self._stream.feed(chunk), chunk))
         except GatewayError as error:
             self.failed = True
@@ -105,8 +105,11 @@ class ChatBytes:
         return b"".join(out)
 
 
-def _chunk(event: str | None, data: bytes, *, cut: bool) -> Json | None:
-    """Parse a frame; None if it says nothing, or if it is the cut last one."""
+def read_chunk(event: str | None, data: bytes, *, cut: bool = False) -> Json | None:
+    """Parse a frame; None if it says nothing, or if it is the cut last one.
+
+    An `error` event gives an object with an `error`. What is no JSON object is UpstreamFailed.
+    """
     try:
         chunk = orjson.loads(data)
     except orjson.JSONDecodeError:
