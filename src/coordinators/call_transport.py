@@ -7,6 +7,7 @@ exceptions keep that in part only, and it takes a stream that was cut for one th
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import httpx
@@ -21,24 +22,26 @@ if TYPE_CHECKING:
     from coordinators.http_upstream import HttpStream, HttpUpstream
 
 _HOP = frozenset({"host", "content-length", "connection", "accept-encoding", "transfer-encoding"})
+_CHAT_END = re.compile(rb'"finish_reason"\s*:\s*"').search
 _END_MARKS = {
-    "anthropic": b"event: message_stop",
-    "azure": b"data: [DONE]",
-    "bedrock": b"messageStop",
-    "gemini": b'"finishReason"',
-    "mistral": b"data: [DONE]",
-    "openai": b"data: [DONE]",
-    "openrouter": b"data: [DONE]",
+    "anthropic": re.compile(rb"\nevent: ?message_delta").search,
+    "bedrock": re.compile(rb"messageStop").search,
+    "gemini": re.compile(rb'"finishReason"').search,
 }
-"""What a whole stream of each provider's holds near its end. A model cannot write any of these: a stream's
-text is JSON, in which lines do not begin anew and quotes are escaped; Bedrock's stands in a frame's header."""
+"""What stands in a stream that says why its answer ended, by provider; the others are chat streams.
+
+A model cannot write any of these: a stream's text is JSON, in which lines do not begin anew and quotes are
+escaped; Bedrock's stands in a frame's header.
+"""
+
+_LONGEST_MARK = 40
 
 
 class CallTransport(httpx.AsyncBaseTransport):
     """Sends one call. `whole` says that its answer is no stream.
 
     `refusal` is what the upstream answered that was no success, `failure` what broke on the way, `ended`
-    whether the upstream's stream came to its own end.
+    whether the upstream's stream said why its answer ended.
     """
 
     def __init__(self, http: HttpUpstream, provider: str, *, whole: bool) -> None:
@@ -47,7 +50,7 @@ class CallTransport(httpx.AsyncBaseTransport):
         self.ended = False
         self.streams: list[HttpStream] = []
         self._http = http
-        self._mark = _END_MARKS.get(provider, b"")
+        self._end_mark = _END_MARKS.get(provider, _CHAT_END)
         self._whole = whole
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -80,8 +83,8 @@ class CallTransport(httpx.AsyncBaseTransport):
             async for chunk in stream.chunks():
                 if not self.ended:
                     seen = tail + chunk
-                    self.ended = self._mark in seen
-                    tail = seen[-len(self._mark) :]
+                    self.ended = self._end_mark(seen) is not None
+                    tail = seen[-_LONGEST_MARK:]
                 yield chunk
         except GatewayError as error:
             self.failure = error

@@ -56,6 +56,11 @@ class LiteLLM:
         self._http = http
         self._library: Any = None
         self._loading = asyncio.Lock()
+        self._warming: asyncio.Task[Any] | None = None
+
+    def warm(self) -> None:
+        """Begin to load the library, so that the first request need not wait for it."""
+        self._warming = asyncio.create_task(self.load())
 
     async def load(self) -> Any:
         """Give the library, imported off the event loop."""

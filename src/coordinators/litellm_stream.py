@@ -93,23 +93,26 @@ async def litellm_chunks(
     It ends a stream that was cut with a `finish_reason` of its own, and tells a usage that it counted itself
     where the upstream told none. `cost` prices a usage whose cost the upstream does not tell.
     """
-    try:
-        async for chunk in answer:
-            told = chat_chunk(chunk.model_dump(exclude_none=True), provider)
-            if any(choice.get("finish_reason") for choice in told["choices"]) and not transport.ended:
-                raise transport.failure or UpstreamFailed(_CUT)
-            if usage := told.get("usage"):
-                if not any(getattr(one, "usage", None) for one in answer.chunks):
-                    del told["usage"]
-                elif usage.get("cost") is None or provider != "openrouter":
-                    told["usage"] = {**usage, "cost": cost(chunk.usage)}
-            yield told
-    except GatewayError:
-        raise
-    except Exception as error:
-        raise told_error(error, transport) from error
+    while (chunk := await _next_chunk(answer, transport)) is not None:
+        told = chat_chunk(chunk.model_dump(exclude_none=True), provider)
+        if any(choice.get("finish_reason") for choice in told["choices"]) and not transport.ended:
+            raise transport.failure or UpstreamFailed(_CUT)
+        if usage := told.get("usage"):
+            if not any(getattr(one, "usage", None) for one in answer.chunks):
+                del told["usage"]
+            elif usage.get("cost") is None or provider != "openrouter":
+                told["usage"] = {**usage, "cost": cost(chunk.usage)}
+        yield told
     if transport.failure is not None:
         raise transport.failure
+
+
+async def _next_chunk(answer: Any, transport: CallTransport) -> Any:
+    """Give LiteLLM's next chunk, None at the end; raises GatewayError."""
+    try:
+        return await anext(answer, None)
+    except Exception as error:
+        raise told_error(error, transport) from error
 
 
 async def cohere_chunks(transport: CallTransport, cost: Callable[[Any], float | None]) -> AsyncIterator[Json]:

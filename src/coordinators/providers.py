@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,13 +28,12 @@ class Provider:
     needed: Mapping[str, str]
     optional: Mapping[str, str]
     base: str = ""
-    health: str = ""
+    health_path: str = ""
+    key_header: str = "authorization"
 
     def missing(self, environment: Mapping[str, str]) -> list[str]:
         """Give the needed variables that are not set, alternatives with an "or"."""
-        return [
-            names.replace("|", " or ") for names in self.needed if _first(names, environment) is None
-        ]
+        return [names.replace("|", " or ") for names in self.needed if _first(names, environment) is None]
 
     def access(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Give LiteLLM's arguments that hold keys and addresses."""
@@ -42,6 +42,25 @@ class Provider:
             if (value := _first(names, environment)) is not None:
                 given[argument] = value
         return given
+
+    def health_request(self, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+        """Give address and headers of a question that costs nothing: the list of models, mostly.
+
+        Bedrock's runtime has no such question; whatever it answers to an unsigned one says that it is there.
+        """
+        access = self.access(environment)
+        base = access.get("api_base") or access.get("aws_bedrock_runtime_endpoint")
+        if base is None:
+            base = f"https://bedrock-runtime.{access['aws_region_name']}.amazonaws.com"
+        address = urljoin(f"{base.rstrip('/')}/", self.health_path)
+        if version := access.get("api_version"):
+            address += f"?api-version={version}"
+        key = access.get("api_key")
+        value = f"Bearer {key}" if self.key_header == "authorization" else key
+        headers = {self.key_header: value} if key and value else {}
+        if self.name == "anthropic":
+            headers["anthropic-version"] = "2023-06-01"
+        return address, headers
 
     @property
     def whose_key(self) -> str:
@@ -61,9 +80,11 @@ PROVIDERS = {
             "anthropic",
             frozenset({"anthropic"}),
             {"ANTHROPIC_API_KEY": "api_key"},
-            {"ANTHROPIC_API_BASE|ANTHROPIC_BASE_URL": "api_base"},
+            # Not ANTHROPIC_BASE_URL: it points clients at Headgate itself.
+            {"HEADGATE_ANTHROPIC_URL|ANTHROPIC_API_BASE": "api_base"},
             base="https://api.anthropic.com",
-            health="/v1/models?limit=1",
+            health_path="v1/models?limit=1",
+            key_header="x-api-key",
         ),
         Provider(
             "openai",
@@ -72,7 +93,7 @@ PROVIDERS = {
             {"OPENAI_API_KEY": "api_key"},
             {"OPENAI_BASE_URL|OPENAI_API_BASE": "api_base"},
             base="https://api.openai.com/v1",
-            health="/models",
+            health_path="models",
         ),
         Provider(
             "google",
@@ -81,7 +102,8 @@ PROVIDERS = {
             {"GEMINI_API_KEY|GOOGLE_API_KEY": "api_key"},
             {"GEMINI_API_BASE": "api_base"},
             base="https://generativelanguage.googleapis.com/v1beta",
-            health="/models?pageSize=1",
+            health_path="models?pageSize=1",
+            key_header="x-goog-api-key",
         ),
         Provider(
             "cohere",
@@ -90,7 +112,7 @@ PROVIDERS = {
             {"COHERE_API_KEY|CO_API_KEY": "api_key"},
             {"COHERE_API_BASE": "api_base"},
             base="https://api.cohere.com/v2/chat",
-            health="/../../v1/models?page_size=1",
+            health_path="../../v1/models?page_size=1",
         ),
         Provider(
             "mistral",
@@ -99,7 +121,7 @@ PROVIDERS = {
             {"MISTRAL_API_KEY": "api_key"},
             {"MISTRAL_API_BASE": "api_base"},
             base="https://api.mistral.ai/v1",
-            health="/models",
+            health_path="models",
         ),
         Provider(
             "azure",
@@ -111,7 +133,8 @@ PROVIDERS = {
                 "AZURE_API_VERSION": "api_version",
             },
             {},
-            health="/openai/models",
+            health_path="openai/models",
+            key_header="api-key",
         ),
         Provider(
             "bedrock",
@@ -126,7 +149,6 @@ PROVIDERS = {
                 "AWS_SESSION_TOKEN": "aws_session_token",
                 "AWS_BEDROCK_RUNTIME_ENDPOINT": "aws_bedrock_runtime_endpoint",
             },
-            health="/",
         ),
     )
 }

@@ -19,12 +19,14 @@ from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from headgate import __version__
-from headgate.backends import assemble
+from headgate.backends import assemble, assemble_universal
 from headgate.settings import is_loopback
 from routers import models, status
 from routers.answering import error_response
 from routers.messages import message_routes
 from routers.reading import request_id
+from routers.universal import router as universal_router
+from routers.universal import universal_routes
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Parts:
         runs: Any = instance.runs
         self.gateway = Gateway(
             backends=backends,
+            universal=assemble_universal(settings, self.http),
             counter=self.counter,
             catalog=Catalog(backends),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
@@ -141,11 +144,14 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.router.routes.extend(message_routes())
+    app.router.routes.extend(universal_routes())
     app.include_router(models.router)
+    app.include_router(universal_router)
     app.include_router(status.router)
     # A base URL given with /v1 makes /v1/v1/…: answer it alike.
-    app.router.routes.extend(message_routes("/v1"))
+    app.router.routes.extend([*message_routes("/v1"), *universal_routes("/v1")])
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
+    app.include_router(universal_router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(RequestValidationError, _tell_bad_query)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from coordinators.anthropic import Anthropic
 from coordinators.databricks import Databricks
 from coordinators.lanes import BackendLanes, Cooling
+from coordinators.litellm_backend import LiteLLMOpenRouter
+from coordinators.litellm_calls import LiteLLM
 from coordinators.openai_compatible import OpenAICompatible
 from coordinators.openrouter import OpenRouter
 from coordinators.places import Places
 from coordinators.routing import RoutingTable
+from coordinators.universal import Universal
 from headgate.choice import PREFIXES, choose_backend
+from headgate.provider_settings import provider_environment
 from headgate.settings import BackendName, SettingsError
 from wire.errors import NotFound
 
@@ -41,7 +44,6 @@ def assemble(settings: Settings, http: HttpUpstream, demo_url: str | None = None
                 places=Places(name.prefix, limit=settings.concurrency, queue=settings.queue),
             )
             for name in (choice.backend, *choice.others)
-            if name != BackendName.LITELLM_OPENROUTER or find_spec("coordinators.litellm_backend")
         ],
         aliases=settings.aliases,
         routes=settings.routes,
@@ -110,17 +112,28 @@ def _openrouter(settings: Settings, http: HttpUpstream, key: str, whose_key: str
 
 
 def _litellm(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
-    """Make the one backend that is not reached over our own HTTP; what it needs is loaded only then."""
-    del http
-    from coordinators.litellm_backend import LiteLLMBackend  # type: ignore[import-not-found]  # noqa: PLC0415
-
-    made: Backend = LiteLLMBackend(
-        name=BackendName.LITELLM_OPENROUTER.prefix,
+    library = LiteLLM(http)
+    if choose_backend(settings).backend == BackendName.LITELLM_OPENROUTER:
+        library.warm()
+    return LiteLLMOpenRouter(
+        library,
+        http,
         base_url=settings.openrouter_base_url,
         api_key=key,
         whose_key=whose_key,
+        name=BackendName.LITELLM_OPENROUTER.prefix,
     )
-    return made
+
+
+def assemble_universal(settings: Settings, http: HttpUpstream) -> Universal:
+    """Give the universal stream's providers, those that are configured ready to be called."""
+    return Universal(
+        LiteLLM(http),
+        http,
+        provider_environment(),
+        fallbacks=settings.universal_fallbacks,
+        cooling=Cooling(settings.cooldown_after, settings.cooldown_seconds),
+    )
 
 
 def _plain(secret: SecretStr | None) -> str:

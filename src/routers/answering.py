@@ -13,7 +13,6 @@ from starlette.responses import Response
 from routers.reading import read_exchange, request_id
 from tasks.exchange import Sending, Whole
 from wire.errors import GatewayError, error_body
-from wire.sse import PING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -106,7 +105,7 @@ class Answering(Response):
 async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_seconds: float) -> None:
     async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        pinger = _Pinger(send, ping_seconds)
+        pinger = _Pinger(send, ping_seconds, answer.ping)
         try:
             async for frame in frames:
                 if b"message_stop" in frame[-_STOP_TAIL:]:
@@ -121,8 +120,9 @@ async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_secon
 class _Pinger:
     """Sends a `ping` event when `seconds` pass without a frame. One timer, no task: streams are many."""
 
-    def __init__(self, send: Send, seconds: float) -> None:
+    def __init__(self, send: Send, seconds: float, ping: bytes) -> None:
         self._send = send
+        self._bytes = ping
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
@@ -141,7 +141,7 @@ class _Pinger:
         self._timer = self._loop.call_later(self._seconds - silent, self._tick)
 
     async def _ping(self) -> None:
-        message: Message = {"type": "http.response.body", "body": PING, "more_body": True}
+        message: Message = {"type": "http.response.body", "body": self._bytes, "more_body": True}
         with suppress(OSError):
             await self._send(message)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from wire.dialects import OPENROUTER, Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from tasks.live_stream import Translator
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
 
@@ -36,13 +37,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request in the backend's format, with what rendering its answer will need."""
+    """A request in the backend's format, with what rendering its answer will need.
+
+    `translate` makes the translator of its stream, where that is not the one of Anthropic's format.
+    """
 
     wire: Wire
     payload: bytes
     headers: Mapping[str, str]
     stream: bool
     context: AnswerContext
+    translate: Callable[[], Translator] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStre
 
 
 def _translator(outgoing: Outgoing) -> Translator:
+    if outgoing.translate is not None:
+        return outgoing.translate()
     if outgoing.wire == "messages":
         return MessagesBytes(outgoing.context.model)
     return ChatBytes(outgoing.context)

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from wire.sse import PING
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -70,11 +72,16 @@ class Streaming:
 
     live: LiveStream
     headers: dict[str, str] = field(default_factory=dict)
+    ping: bytes = PING
 
 
 @dataclass(slots=True)
 class Sending:
-    """A streaming answer on its way to the client: bytes to send, whole SSE frames each."""
+    """A streaming answer on its way to the client: bytes to send, whole SSE frames each.
+
+    `ping` is what is sent in a silence.
+    """
 
     frames: AsyncIterator[bytes]
     headers: dict[str, str] = field(default_factory=dict)
+    ping: bytes = PING

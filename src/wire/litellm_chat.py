@@ -22,12 +22,13 @@ COHERE = "cohere_chat"
 
 CARRIED = frozenset(
     {
-        "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages", "modalities",
-        "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key", "response_format", "seed", "stop",
-        "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "verbosity",
+        "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages",
+        "modalities", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
+        "response_format", "seed", "stop", "temperature", "tool_choice", "tools", "top_logprobs", "top_p",
+        "verbosity",
     }
 )  # fmt: skip
-"""Fields that LiteLLM takes as they are: it has a form for them on the provider's wire, or refuses them."""
+"""Fields that go as they are if LiteLLM has a form for them on the provider's wire, and else are refused."""
 
 LEFT_OUT = {
     "model": "named apart",
@@ -87,9 +88,7 @@ _APART = frozenset({"model", "stream", "stream_options"})
 def _openrouter_arguments(chat: Json, supported: frozenset[str]) -> Json:
     """OpenRouter is sent the request as it is: what LiteLLM does not know goes in `extra_body`."""
     known = {name: value for name, value in chat.items() if name in supported or name == "messages"}
-    extra = {
-        name: value for name, value in chat.items() if name not in known and name not in _APART
-    }
+    extra = {name: value for name, value in chat.items() if name not in known and name not in _APART}
     return {**known, "extra_body": extra} if extra else known
 
 
@@ -153,7 +152,7 @@ def _refuse_fetching(messages: list[Json], provider: str) -> None:
 
 
 def chat_chunk(chunk: Json, provider: str) -> Json:
-    """Give one chunk of LiteLLM's, dumped without nulls, as a chat chunk: reasoning as `reasoning_details`."""
+    """Give a chunk of LiteLLM's, dumped without nulls, as a chat chunk: reasoning as `reasoning_details`."""
     return _told(chunk, provider, "delta")
 
 
@@ -176,6 +175,7 @@ def _told(answer: Json, provider: str, place: str) -> Json:
 
 
 _NOTHING: tuple[Any, ...] = (None, [], {}, "")
+_TOLD_TWICE = frozenset({"thinking_blocks", "reasoningContent", "thought_signatures"})
 
 
 def _usage(usage: Json, provider: str) -> Json:
@@ -191,7 +191,9 @@ def _delta(delta: Json) -> Json:
     if details := [_detail(block) for block in blocks or ()]:
         told["reasoning_details"] = details
         told["reasoning"] = told.pop("reasoning_content", "")
-    return told
+    if isinstance(specific := told.get("provider_specific_fields"), dict):
+        told["provider_specific_fields"] = {k: v for k, v in specific.items() if k not in _TOLD_TWICE}
+    return {name: value for name, value in told.items() if name == "content" or value not in _NOTHING}
 
 
 def _detail(block: Json) -> Json:

@@ -26,7 +26,12 @@ _RULES = (
     ("openai", re.compile(r"(?:ft:)?(?:gpt-|chatgpt-|codex-|computer-use-|o\d+(?:-|$))")),
     ("google", re.compile(r"(?:gemini|gemma|learnlm)-")),
     ("cohere", re.compile(r"(?:command|c4ai)-")),
-    ("mistral", re.compile(r"(?:ft:)?(?:open-)?(?:codestral|devstral|magistral|ministral|mistral|mixtral|pixtral|voxtral)-")),
+    (
+        "mistral",
+        re.compile(
+            r"(?:ft:)?(?:open-)?(?:codestral|devstral|magistral|ministral|mistral|mixtral|pixtral|voxtral)-"
+        ),
+    ),
 )
 
 

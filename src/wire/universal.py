@@ -1,8 +1,9 @@
-"""The universal stream: whose format a request is in, what it may ask for, and the chunk that answers are told in.
+"""The universal stream: whose format a request is in, what it may ask for, and the chunks of its answers.
 
 A chunk, version 1, is one SSE `data:` line:
 
-    {"v": 1, "provider": "openai", "model": "gpt-5", "index": 0, "kind": "text", "delta": {"text": "Hel"}, "raw": {…}}
+    {"v": 1, "provider": "openai", "model": "gpt-5", "index": 0,
+     "kind": "text", "delta": {"text": "Hel"}, "raw": {…}}
 
 `index` counts the parts of the answer: each text, each piece of reasoning and each tool call is a part.
 

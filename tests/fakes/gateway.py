@@ -14,7 +14,10 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
-_OURS = ("PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_")
+_OURS = (
+    "PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_", "OPENAI_",
+    "GEMINI_", "GOOGLE_", "COHERE_", "CO_API_KEY", "MISTRAL_", "AZURE_", "AWS_",
+)  # fmt: skip
 
 
 class GatewayProcess:

@@ -234,7 +234,9 @@ class TellsErrors(Protocol):
     def error_frame(self, error: Json) -> bytes: ...
 
 
-async def play(response: web.StreamResponse, pieces: list[bytes], reply: Json, rendering: TellsErrors) -> None:
+async def play(
+    response: web.StreamResponse, pieces: list[bytes], reply: Json, rendering: TellsErrors
+) -> None:
     """Send the pieces, with the reply's delay between them, up to its fault."""
     fault, after = reply.get("fault"), reply.get("after", 0)
     if fault is None:

@@ -89,8 +89,8 @@ class AnthropicWire(Wire):
 
 OPENAI_FIELDS = frozenset(
     {
-        "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature",
-        "top_p", "n", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "user",
+        "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens",
+        "temperature", "top_p", "n", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "user",
         "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "reasoning_effort",
         "service_tier", "store", "metadata", "modalities", "audio", "prediction", "web_search_options",
         "verbosity", "prompt_cache_key", "safety_identifier", "function_call", "functions",
@@ -233,7 +233,11 @@ class MistralWire(OpenAIWire):
 
     def frames(self) -> list[bytes]:
         *chunks, last, usage = self._chunks() if self.usage else [*self._chunks(), {}]
-        return [*map(sse, chunks), sse({**last, **({"usage": usage["usage"]} if usage else {})}), b"data: [DONE]\n\n"]
+        return [
+            *map(sse, chunks),
+            sse({**last, **({"usage": usage["usage"]} if usage else {})}),
+            b"data: [DONE]\n\n",
+        ]
 
     @staticmethod
     def error_body(status: int, message: str) -> Json:
