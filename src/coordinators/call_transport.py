@@ -15,6 +15,7 @@ import yarl
 
 from tasks.backend import Reply
 from wire.errors import GatewayError
+from wire.litellm_chat import COHERE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ _HOP = frozenset({"host", "content-length", "connection", "accept-encoding", "tr
 _CHAT_END = re.compile(rb'"finish_reason"\s*:\s*"').search
 _END_MARKS = {
     "anthropic": re.compile(rb"\nevent: ?message_delta").search,
+    COHERE: re.compile(rb'"message-end"').search,
     "bedrock": re.compile(rb"messageStop").search,
     "gemini": re.compile(rb'"finishReason"').search,
 }
@@ -40,12 +42,12 @@ _LONGEST_MARK = 40
 class CallTransport(httpx.AsyncBaseTransport):
     """Sends one call. `whole` says that its answer is no stream.
 
-    `refusal` is what the upstream answered that was no success, `failure` what broke on the way, `ended`
-    whether the upstream's stream said why its answer ended.
+    `answer` is the upstream's whole answer, or its refusal of a stream; `failure` what broke on the way;
+    `ended` whether the upstream's stream said why its answer ended.
     """
 
     def __init__(self, http: HttpUpstream, provider: str, *, whole: bool) -> None:
-        self.refusal: Reply | None = None
+        self.answer: Reply | None = None
         self.failure: GatewayError | None = None
         self.ended = False
         self.streams: list[HttpStream] = []
@@ -72,8 +74,7 @@ class CallTransport(httpx.AsyncBaseTransport):
         return httpx.Response(stream.status, headers=stream.headers, stream=_Body(self, stream))
 
     def _answered(self, reply: Reply) -> httpx.Response:
-        if reply.status >= 300:
-            self.refusal = reply
+        self.answer = reply
         return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
 
     async def read(self, stream: HttpStream) -> AsyncIterator[bytes]:

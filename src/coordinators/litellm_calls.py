@@ -15,11 +15,11 @@ import httpx
 import orjson
 
 from coordinators.call_transport import CallTransport
-from coordinators.litellm_stream import ChatFrames, Refused, cohere_chunks, litellm_chunks, told_error
+from coordinators.litellm_stream import ChatFrames, Refused, litellm_chunks, own_chunks, told_error
 from tasks.backend import Reply
-from wire.cohere import cohere_extras
+from wire.cohere import cohere_chunk, cohere_extras
 from wire.errors import UpstreamFailed
-from wire.litellm_chat import COHERE, call_arguments, chat_completion
+from wire.litellm_chat import CHAT_WIRES, COHERE, call_arguments, chat_completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,9 +80,11 @@ class LiteLLM:
         try:
             answer = await library.acompletion(**self._call(chat, model, provider, access, transport))
         except Exception as error:
-            if transport.refusal is not None:
-                return transport.refusal
+            if transport.answer is not None:
+                return transport.answer
             raise told_error(error, transport) from error
+        if provider in CHAT_WIRES and transport.answer is not None:
+            return transport.answer
         completion = chat_completion(answer.model_dump(exclude_none=True), provider)
         if (usage := completion.get("usage")) and usage.get("cost") is None:
             usage["cost"] = (getattr(answer, "_hidden_params", None) or {}).get("response_cost")
@@ -97,21 +99,24 @@ class LiteLLM:
             cost = self._pricing(model, provider)
             if provider == COHERE:
                 await self._open_cohere(chat, model, access, transport)
-                told = cohere_chunks(transport, cost)
+                told = own_chunks(transport, cohere_chunk, cost)
             else:
                 call = self._call(chat, model, provider, access, transport)
                 answer = await library.acompletion(
                     **call, stream=True, stream_options={"include_usage": True}
                 )
-                told = litellm_chunks(answer, transport, provider, cost)
+                if provider in CHAT_WIRES:
+                    told = own_chunks(transport, _as_it_is, cost)
+                else:
+                    told = litellm_chunks(answer, transport, provider, cost)
             stream = ChatFrames(told, transport, answer)
             await stream.start()
         except BaseException as error:
             await transport.close()
             if not isinstance(error, Exception):
                 raise
-            if transport.refusal is not None:
-                return Refused(transport.refusal)
+            if transport.answer is not None:
+                return Refused(transport.answer)
             raise told_error(error, transport) from error
         return stream
 
@@ -151,7 +156,7 @@ class LiteLLM:
         await transport.handle_async_request(
             httpx.Request("POST", access["api_base"], headers=headers, json=body)
         )
-        if transport.refusal is not None:
+        if transport.answer is not None:
             raise UpstreamFailed("Cohere refused the request")  # told by the refusal itself
 
     def _pricing(self, model: str, provider: str) -> Callable[[Any], float | None]:
@@ -168,6 +173,10 @@ class LiteLLM:
             return None
 
         return cost
+
+
+def _as_it_is(chunk: Json) -> Json:
+    return chunk
 
 
 def _client(provider: str, model: str, access: Mapping[str, str], transport: CallTransport) -> Any:

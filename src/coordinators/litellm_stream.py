@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from wire.cohere import cohere_chunk
+from wire.chat_bytes import read_chunk
 from wire.errors import GatewayError, UnsupportedContent, UpstreamFailed
 from wire.litellm_chat import chat_chunk
 from wire.sse import SseDecoder
@@ -100,7 +100,7 @@ async def litellm_chunks(
         if usage := told.get("usage"):
             if not any(getattr(one, "usage", None) for one in answer.chunks):
                 del told["usage"]
-            elif usage.get("cost") is None or provider != "openrouter":
+            else:
                 told["usage"] = {**usage, "cost": cost(chunk.usage)}
         yield told
     if transport.failure is not None:
@@ -115,20 +115,20 @@ async def _next_chunk(answer: Any, transport: CallTransport) -> Any:
         raise told_error(error, transport) from error
 
 
-async def cohere_chunks(transport: CallTransport, cost: Callable[[Any], float | None]) -> AsyncIterator[Json]:
-    """Give the chunks of the Cohere stream that a call opened; raises GatewayError."""
+async def own_chunks(
+    transport: CallTransport, read: Callable[[Json], Json | None], cost: Callable[[Any], float | None]
+) -> AsyncIterator[Json]:
+    """Give the chunks of the stream that a call opened, read here and not by LiteLLM; raises GatewayError."""
     decoder = SseDecoder()
     async for piece in transport.read(transport.streams[0]):
-        for frame in decoder.feed(piece):
-            try:
-                event = orjson.loads(frame.data)
-            except orjson.JSONDecodeError as error:
-                raise UpstreamFailed("the upstream sent an event that is no JSON") from error
-            if isinstance(event, dict) and (chunk := cohere_chunk(event)) is not None:
-                if usage := chunk.get("usage"):
-                    usage["cost"] = cost(usage)
-                yield chunk
-                transport.ended = event.get("type") == "message-end"
+        for event, data in decoder.feed(piece):
+            told = None if data == b"[DONE]" else read_chunk(event, data, cut=False)
+            if told is None or (chunk := read(told)) is None:
+                continue
+            usage = chunk.get("usage")
+            if isinstance(usage, dict) and usage.get("cost") is None:
+                chunk["usage"] = {**usage, "cost": cost(usage)}
+            yield chunk
     if not transport.ended:
         raise UpstreamFailed(_CUT)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COHERE = "cohere_chat"
 """LiteLLM's name for Cohere's chat."""
 
+CHAT_WIRES = frozenset({"azure", "openai", "openrouter"})
+"""Whose answers are chat answers as they are: LiteLLM's readers would only lose some of them."""
+
 CARRIED = frozenset(
     {
         "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages",
@@ -87,9 +90,9 @@ _APART = frozenset({"model", "stream", "stream_options"})
 
 def _openrouter_arguments(chat: Json, supported: frozenset[str]) -> Json:
     """OpenRouter is sent the request as it is: what LiteLLM does not know goes in `extra_body`."""
-    known = {name: value for name, value in chat.items() if name in supported or name == "messages"}
-    extra = {name: value for name, value in chat.items() if name not in known and name not in _APART}
-    return {**known, "extra_body": extra} if extra else known
+    told = {name: value for name, value in chat.items() if name not in _APART}
+    extra = {name: told.pop(name) for name in told.keys() - supported - {"messages"}}
+    return {**told, "extra_body": extra} if extra else told
 
 
 def _reasoning(chat: Json, supported: frozenset[str]) -> Json:

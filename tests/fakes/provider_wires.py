@@ -90,9 +90,9 @@ class AnthropicWire(Wire):
 OPENAI_FIELDS = frozenset(
     {
         "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens",
-        "temperature", "top_p", "n", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "user",
-        "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "reasoning_effort",
-        "service_tier", "store", "metadata", "modalities", "audio", "prediction", "web_search_options",
+        "temperature", "top_p", "n", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format",
+        "seed", "user", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
+        "reasoning_effort", "service_tier", "store", "metadata", "modalities", "audio", "prediction", "web_search_options",
         "verbosity", "prompt_cache_key", "safety_identifier", "function_call", "functions",
     }
 )  # fmt: skip

@@ -271,6 +271,9 @@ def test_table_disconnect(gateway, providers, case, after):
 
 # ---- the endpoint's own rules ----
 
+BY_ADDRESS = [
+    {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://127.0.0.1/"}}]}
+]
 OPENAI_BODY = {
     "model": "claude-sonnet-4-5",
     "max_completion_tokens": 100,
@@ -348,10 +351,9 @@ def test_fallbacks_are_tried_in_order(gateway, providers):
         ({"max_tokens": None}, 400, "max_tokens"),
         ({"top_a": 0.5}, 400, "top_a"),
         ({"seed": 7}, 400, "seed"),
-        ({"model": "gemini-2.5-pro", "messages": [{"role": "user", "content": [
-            {"type": "image", "source": {"type": "url", "url": "http://169.254.169.254/"}}]}]}, 400, "base64"),
+        ({"model": "gemini-2.5-pro", "messages": BY_ADDRESS}, 400, "base64"),
     ],
-)  # fmt: skip
+)
 def test_refused_by_name(gateway, providers, change, status, words):
     answer = ask(gateway, body_for("claude-sonnet-4-5") | change)
     assert answer.status_code == status
