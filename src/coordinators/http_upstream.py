@@ -37,6 +37,8 @@ class HttpUpstream:
         self.timeouts = timeouts or Timeouts()
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        # A whole answer may be silent for as long as it is allowed to take.
+        self._untimed = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=None)
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -64,7 +66,7 @@ class HttpUpstream:
             async with (
                 asyncio.timeout(whole),
                 self.session.post(
-                    url, data=payload, headers=headers, allow_redirects=False, timeout=_untimed(self.timeouts)
+                    url, data=payload, headers=headers, allow_redirects=False, timeout=self._untimed
                 ) as response,
             ):
                 body = await response.read()
@@ -134,11 +136,6 @@ def _upstream_errors(silence: str) -> Iterator[None]:
         raise UpstreamFailed(
             f"upstream: the connection broke ({type(error).__name__})", retryable=True
         ) from error
-
-
-def _untimed(timeouts: Timeouts) -> aiohttp.ClientTimeout:
-    # A whole answer may be silent for as long as it is allowed to take.
-    return aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=None)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -7,10 +7,12 @@ last. An argument is fed by the steps its own object, or one of its components, 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 # Components beyond these are not looked at: a conversation has thousands of messages, a feed one.
 COMPONENTS = 64
@@ -32,7 +34,7 @@ _SINGLE = (
 _SHARED = frozenset(map(id, _SINGLE))
 _ATOMS = frozenset({str, bytes, int, float, bool, type(None)})
 
-_field_names: dict[type, tuple[str, ...]] = {}
+_fields_of: dict[type, Callable[[Any], Iterable[Any]]] = {}
 
 
 def components(value: object) -> Iterable[Any]:
@@ -41,13 +43,27 @@ def components(value: object) -> Iterable[Any]:
     if kind is tuple or kind is list:
         return value[:COMPONENTS]  # type: ignore[index,no-any-return]
     if kind is dict:
-        return list(value.values())[:COMPONENTS]  # type: ignore[attr-defined]
-    names = _field_names.get(kind)
-    if names is None:
-        names = tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()
-        _field_names[kind] = names
-    # a slot that was never filled is no component
-    return [getattr(value, name, None) for name in names]
+        return islice(value.values(), COMPONENTS)  # type: ignore[attr-defined]
+    read = _fields_of.get(kind)
+    if read is None:
+        read = _fields_of[kind] = _reader(kind)
+    return read(value)
+
+
+def _reader(kind: type) -> Callable[[Any], Iterable[Any]]:
+    """Give what reads a value's fields: in C where there are several and all of them are filled."""
+    names = tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()
+    if len(names) < 2:
+        return lambda value: [getattr(value, name, None) for name in names]
+    read: Callable[[Any], Iterable[Any]] = attrgetter(*names)
+
+    def read_filled(value: Any) -> Iterable[Any]:
+        try:
+            return read(value)
+        except AttributeError:  # a slot that was never filled is no component
+            return [getattr(value, name, None) for name in names]
+
+    return read_filled
 
 
 class Feeds:
@@ -68,23 +84,23 @@ class Feeds:
         if (key := id(result)) not in _SHARED:
             owners[key] = (result, owner)
         if type(result) not in _ATOMS:
-            for part in components(result):
-                if (key := id(part)) not in _SHARED:
-                    owners[key] = (part, owner)
+            owners.update(
+                {key: (part, owner) for part in components(result) if (key := id(part)) not in _SHARED}
+            )
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
         """Name the steps that fed these arguments, each once, in the order of the arguments."""
         owners = self._owners
         if not owners:
             return ()
+        owned = owners.__contains__
         found: dict[str, None] = {}
         for value in (*args, *kwargs.values()) if kwargs else args:
             if (entry := owners.get(id(value))) is not None:
                 found[entry[1]] = None
             if type(value) not in _ATOMS:
-                for part in components(value):
-                    if (entry := owners.get(id(part))) is not None:
-                        found[entry[1]] = None
+                for key in filter(owned, map(id, components(value))):
+                    found[owners[key][1]] = None
         return tuple(found)
 
     def clear(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 from contextvars import ContextVar
 from time import time_ns as _now
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast
-from uuid import uuid4
+from uuid import UUID
 
 from express.feeds import Feeds
 from express.summaries import error_text
@@ -25,6 +26,16 @@ LogLine: TypeAlias = tuple[int, int, str]  # nanoseconds since the epoch, loggin
 LOG_LINES = 200
 
 _current: ContextVar[Run | None] = ContextVar("express_run", default=None)
+
+
+_random = random.Random()  # noqa: S311 - ids are unique, not secret; uuid4 asks the kernel for each
+_VERSION_4 = 0x4000_8000_0000_0000_0000
+_NOT_VERSION = ~0xF000_C000_0000_0000_0000
+
+
+def _new_id() -> UUID:
+    """Make a random (version 4) UUID."""
+    return UUID(int=_random.getrandbits(128) & _NOT_VERSION | _VERSION_4)
 
 
 def current_run() -> Run | None:
@@ -98,7 +109,7 @@ class Run:
         sink: Sink | None = None,
         keep: bool = False,
     ) -> None:
-        self.id = uuid4()
+        self.id = _new_id()
         self.keep = keep
         self.pipeline_name = pipeline_name
         self.name = name

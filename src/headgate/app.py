@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from coordinators.catalog import Catalog
 from coordinators.counter import Counter
@@ -23,10 +24,10 @@ from headgate.backends import assemble, assemble_universal
 from headgate.settings import is_loopback
 from routers import models, status
 from routers.answering import error_response
-from routers.messages import message_routes
+from routers.messages import doors
 from routers.reading import request_id
 from routers.universal import router as universal_router
-from routers.universal import universal_routes
+from routers.universal import universal_doors
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -139,17 +140,14 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         finally:
             await parts.close()
 
-    app = FastAPI(
+    app = Application(
         title="Headgate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.router.routes.extend(message_routes())
-    app.router.routes.extend(universal_routes())
+    app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
     app.include_router(models.router)
     app.include_router(universal_router)
     app.include_router(status.router)
-    # A base URL given with /v1 makes /v1/v1/…: answer it alike.
-    app.router.routes.extend([*message_routes("/v1"), *universal_routes("/v1")])
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
     app.include_router(universal_router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
@@ -157,6 +155,22 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _tell_bad_query)
     app.add_middleware(RequestIds)
     return app
+
+
+class Application(FastAPI):
+    """The application. Its doors are answered before the middleware; as routes they only refuse methods."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.doors = doors() | universal_doors()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        if scope["type"] == "http" and scope["method"] == "POST" and (door := self.doors.get(scope["path"])):
+            scope["app"] = self
+            await door(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
 
 
 class RequestIds:

@@ -97,6 +97,8 @@ def _with_each_key(
             several = settings.openrouter_api_keys
             whose_key = "OPENROUTER_API_KEY" if several is None else "OPENROUTER_API_KEYS"
             keys = weighted_keys(_plain(several)) if several else [(_plain(settings.openrouter_api_key), 1)]
+            if not keys:
+                raise SettingsError("OPENROUTER_API_KEYS holds no key")
             make = _openrouter if name == BackendName.OPENROUTER else _litellm
             return [(make(settings, http, key, whose_key), weight) for key, weight in keys]
 

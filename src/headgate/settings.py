@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_PORT = 8082
@@ -38,6 +39,19 @@ def _data_home() -> Path:
     return Path(base) / "headgate"
 
 
+def _table(value: Any) -> Any:
+    """Read a table written as JSON; empty is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "{}")
+    except ValueError:
+        raise ValueError("is not valid JSON") from None
+
+
+Table = Annotated[dict[str, str], NoDecode, BeforeValidator(_table)]
+
+
 class Settings(BaseSettings):
     """Every setting of the gateway; the field's alias is the variable's name."""
 
@@ -59,7 +73,7 @@ class Settings(BaseSettings):
     databricks_host: str | None = Field(None, alias="DATABRICKS_HOST")
     databricks_token: SecretStr | None = Field(None, alias="DATABRICKS_TOKEN")
     databricks_wire: Literal["auto", "messages", "chat"] = Field("auto", alias="DATABRICKS_WIRE")
-    databricks_models: dict[str, str] = Field(default_factory=dict, alias="DATABRICKS_MODELS")
+    databricks_models: Table = Field(default_factory=dict, alias="DATABRICKS_MODELS")
 
     anthropic_api_key: SecretStr | None = Field(None, alias="ANTHROPIC_API_KEY")
     anthropic_url: str = Field("https://api.anthropic.com", alias="HEADGATE_ANTHROPIC_URL")
@@ -77,9 +91,11 @@ class Settings(BaseSettings):
 
     big_model: str = Field("anthropic/claude-sonnet-4", alias="HEADGATE_BIG_MODEL")
     small_model: str = Field("anthropic/claude-3.7-sonnet", alias="HEADGATE_SMALL_MODEL")
-    models: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_MODELS")
-    routes: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_ROUTES")
-    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict, alias="HEADGATE_FALLBACKS")
+    models: Table = Field(default_factory=dict, alias="HEADGATE_MODELS")
+    routes: Table = Field(default_factory=dict, alias="HEADGATE_ROUTES")
+    fallbacks: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(
+        default_factory=dict, alias="HEADGATE_FALLBACKS"
+    )
 
     universal_fallbacks: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, alias="HEADGATE_UNIVERSAL_FALLBACKS"
@@ -126,9 +142,10 @@ class Settings(BaseSettings):
     @field_validator("fallbacks", "universal_fallbacks", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: (one,) if isinstance(one, str) else one for key, one in value.items()}
-        return value
+        table = _table(value)
+        if isinstance(table, dict):
+            return {key: (one,) if isinstance(one, str) else one for key, one in table.items()}
+        return table
 
     @property
     def aliases(self) -> dict[str, str]:

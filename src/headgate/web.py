@@ -9,57 +9,21 @@ import signal
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headgate.app import create_app
 from headgate.instance import Instance
 from headgate.logs import configure_logs
+from headgate.protocol import Protocol
 from headgate.settings import load_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_HEADER_SECONDS = 30.0
 _GARBAGE_THRESHOLD = 50_000
-
-
-class HeaderDeadline(HttpToolsProtocol):
-    """Uvicorn's protocol, with what it lacks: request headers must arrive within 30 s."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """Start the deadline of the first request."""
-        super().connection_made(transport)
-        self._start_deadline()
-
-    def on_message_begin(self) -> None:
-        """Start the deadline of each request."""
-        super().on_message_begin()
-        self._start_deadline()
-
-    def on_headers_complete(self) -> None:
-        """Headers are here: no deadline any more."""
-        self._stop_deadline()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline with the connection."""
-        self._stop_deadline()
-        super().connection_lost(exc)
-
-    def _start_deadline(self) -> None:
-        self._stop_deadline()
-        self._deadline = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
-
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 class DrainingServer(uvicorn.Server):
@@ -86,7 +50,7 @@ async def serve(fd: int) -> None:
     app = create_app(settings, Instance.from_environment())
     config = uvicorn.Config(
         app,
-        http=HeaderDeadline,
+        http=Protocol,
         loop="uvloop",
         ws="none",
         lifespan="on",

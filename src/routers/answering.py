@@ -17,12 +17,14 @@ from wire.errors import GatewayError, error_body
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from starlette.requests import Request
     from starlette.types import Message, Receive, Scope, Send
 
     from tasks.exchange import Exchange
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+GONE = "headgate.gone"
+"""Where a scope holds what is to be called when the client leaves."""
 
 _STOP_TAIL = 80
 _JSON = (b"content-type", b"application/json")
@@ -49,57 +51,67 @@ def error_response(error: GatewayError, request_id: str) -> Response:
     return Response(body, error.status_sent, headers, "application/json")
 
 
-class Answering(Response):
+class Answering:
     """Reads one request, has it answered, and sends the answer, streamed or whole.
 
-    A client that leaves, before or after the first byte, cancels the answering at once.
+    A client that leaves, before or after the first byte, cancels the answering at once: the server's
+    protocol calls what stands in the scope under `GONE` (`headgate.protocol`).
     """
 
     def __init__(
-        self,
-        request: Request,
-        answer: Callable[[Exchange], Awaitable[Whole | Sending]],
-        *,
-        ping_seconds: float,
+        self, answer: Callable[[Exchange], Awaitable[Whole | Sending]], *, ping_seconds: float
     ) -> None:
-        self._request = request
         self._answer = answer
         self._ping_seconds = ping_seconds
-        self.background = None
+        self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
         try:
-            exchange = await read_exchange(self._request)
+            exchange = await read_exchange(scope, receive)
         except GatewayError as error:
-            await error_response(error, request_id(scope))(scope, receive, send)
+            await _send_error(error, request_id(scope), scope, receive, send)
             return
         working = asyncio.current_task()
         assert working is not None  # noqa: S101 - an ASGI application always runs in a task
-        watcher = asyncio.create_task(_cancel_when_gone(receive, working))
+
+        def leave() -> None:
+            self._left = True
+            working.cancel()
+
+        scope[GONE] = leave
         try:
             await self._send_answer(exchange, scope, receive, send)
         except asyncio.CancelledError:
-            # The watcher's cancellation ends here: nobody is left to answer. The server's own does not.
-            if not watcher.done():
+            # A leaving client's cancellation ends here: nobody is left to answer. The server's own does not.
+            if not self._left:
                 raise
             working.uncancel()
         finally:
-            watcher.cancel()
+            scope[GONE] = None
 
     async def _send_answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = await self._answer(exchange)
         except GatewayError as error:
-            await error_response(error, exchange.id)(scope, receive, send)
+            await _send_error(error, exchange.id, scope, receive, send)
             return
-        extra = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+        headers.append((b"request-id", exchange.id.encode()))
         if isinstance(answer, Whole):
-            length = (b"content-length", str(len(answer.body)).encode())
-            await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length, *extra]})
+            headers += (_JSON, (b"content-length", b"%d" % len(answer.body)))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
         else:
-            await _send_frames(answer, _SSE + extra, send, self._ping_seconds)
+            await _send_frames(answer, _SSE + headers, send, self._ping_seconds)
+
+
+async def _send_error(
+    error: GatewayError, request_id: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    response = error_response(error, request_id)
+    response.headers["request-id"] = request_id
+    await response(scope, receive, send)
 
 
 async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_seconds: float) -> None:
@@ -149,11 +161,3 @@ class _Pinger:
         self._timer.cancel()
         if self._sending is not None:
             self._sending.cancel()
-
-
-async def _cancel_when_gone(receive: Receive, working: asyncio.Task[Any]) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            working.cancel()
-            return

@@ -1,21 +1,19 @@
 """`/v1/messages` and `/v1/messages/count_tokens`.
 
-These are plain ASGI routes: FastAPI's own endpoints cost 57 µs a request more, for parsing that
-happens elsewhere (docs/decisions/0005-plain-routes.md).
+These are doors of their own, before FastAPI's routes: its middleware, routing and parsing cost more than
+all the steps of a small request (docs/decisions/0005-plain-routes.md).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from starlette.requests import Request
-from starlette.routing import Route
-
 from routers.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
     from coordinators.gateway import Gateway
@@ -27,23 +25,23 @@ def gateway_of(request: Request) -> Gateway:
     return cast("Gateway", request.app.state.gateway)
 
 
-class _Endpoint:
+class Door:
     """Answers one route by one of the gateway's methods."""
 
     def __init__(self, pick: Callable[[Gateway], Callable[[Exchange], Awaitable[Whole | Sending]]]) -> None:
         self._pick = pick
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        gateway = gateway_of(request)
-        answering = Answering(request, self._pick(gateway), ping_seconds=gateway.ping_seconds)
-        await answering(scope, receive, send)
+        """Answer as an ASGI application."""
+        gateway: Gateway = scope["app"].state.gateway
+        await Answering(self._pick(gateway), ping_seconds=gateway.ping_seconds)(scope, receive, send)
 
 
-def message_routes(prefix: str = "") -> list[Route]:
-    """Give the routes that create messages and count their tokens."""
-    create, count = _Endpoint(lambda gateway: gateway.answer), _Endpoint(lambda gateway: gateway.count_tokens)
-    return [
-        Route(f"{prefix}/v1/messages", create, methods=["POST"]),
-        Route(f"{prefix}/v1/messages/count_tokens", count, methods=["POST"]),
-    ]
+def doors() -> dict[str, Door]:
+    """Give what answers `POST` requests, by path. A base URL given with /v1 makes /v1/v1/…: alike."""
+    create, count = Door(lambda gateway: gateway.answer), Door(lambda gateway: gateway.count_tokens)
+    return {
+        f"{prefix}{path}": door
+        for prefix in ("", "/v1")
+        for path, door in (("/v1/messages", create), ("/v1/messages/count_tokens", count))
+    }

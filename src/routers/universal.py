@@ -4,32 +4,39 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
-from starlette.routing import Route
 
 from routers.answering import Answering, Json
-from routers.messages import gateway_of
+from routers.messages import Door, gateway_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from coordinators.gateway import Gateway
+
 router = APIRouter(tags=["universal"])
 
 
-class _Stream:
-    """Answers the universal stream; a plain ASGI route, as those of messages are."""
+class UniversalDoor(Door):
+    """Answers the universal stream; the query may name the format of the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda gateway: partial(gateway.answer_universally, output=None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        gateway = gateway_of(request)
-        answer = partial(gateway.answer_universally, output=request.query_params.get("output"))
-        await Answering(request, answer, ping_seconds=gateway.ping_seconds)(scope, receive, send)
+        """Answer as an ASGI application."""
+        gateway: Gateway = scope["app"].state.gateway
+        output = parse_qs(scope["query_string"].decode("latin-1")).get("output", [None])[0]
+        answer = partial(gateway.answer_universally, output=output)
+        await Answering(answer, ping_seconds=gateway.ping_seconds)(scope, receive, send)
 
 
-def universal_routes(prefix: str = "") -> list[Route]:
-    """Give the route of the stream."""
-    return [Route(f"{prefix}/v1/universal/stream", _Stream(), methods=["POST"])]
+def universal_doors() -> dict[str, Door]:
+    """Give what answers the stream, by path."""
+    door = UniversalDoor()
+    return {"/v1/universal/stream": door, "/v1/v1/universal/stream": door}
 
 
 @router.get("/v1/universal/providers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire.chat_reasoning import effort_asked
 from wire.check_tools import is_custom
 from wire.errors import UnsupportedContent
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _NOT_HERE = "cannot be had from this backend"
 _LEAST_BUDGET = 1024
 _EFFORTS = {"xhigh": "high", "max": "high"}
-_EFFORT_FROM = ((16_384, "high"), (4_096, "medium"), (0, "low"))
+_EFFORT_FROM = ((16_384, "high"), (4_096, "medium"))
 
 
 def refuse_unfit(body: Json, dialect: Dialect) -> None:
@@ -55,7 +56,7 @@ def effort_of(reasoning: Json) -> str | None:
         return None if effort == "none" else _EFFORTS.get(effort, effort)
     budget = reasoning.get("max_tokens")
     if isinstance(budget, int):
-        return next(name for least, name in _EFFORT_FROM if budget >= least or not least)
+        return next((name for least, name in _EFFORT_FROM if budget >= least), "low")
     return None
 
 
@@ -130,10 +131,10 @@ def _system_first(messages: list[Json]) -> list[Json]:
     return fitted
 
 
-def _marked_system(content: str | list[Json]) -> list[Json]:
-    opening, closing = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
+def _marked_system(content: str | list[Json]) -> str | list[Json]:
     if isinstance(content, str):
-        return [{"type": "text", "text": f"<system>\n{content}\n</system>"}]
+        return f"<system>\n{content}\n</system>"
+    opening, closing = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
     return [opening, *content, closing]
 
 
@@ -171,13 +172,15 @@ def _serial(messages: list[Json]) -> Iterator[Json]:
 def _fit_reasoning(chat: Json, body: Json, dialect: Dialect) -> None:
     if dialect.reasoning == "reasoning":
         return
-    reasoning = chat.pop("reasoning", None) or {}
+    reasoning = chat.pop("reasoning", None)
+    if not isinstance(reasoning, dict):
+        reasoning = {}
     if dialect.reasoning == "reasoning_effort":
         effort = effort_of(reasoning)
         if effort is not None:
             chat.setdefault("reasoning_effort", effort)
         return
-    effort = chat.pop("reasoning_effort", None) or reasoning.get("effort")
+    effort = chat.pop("reasoning_effort", None) or reasoning.get("effort") or effort_asked(body)
     if isinstance(effort, str):
         chat["output_config"] = {"effort": effort}
     thinking = _thinking(body, reasoning)
@@ -202,13 +205,20 @@ def _within_limit(thinking: Json, limit: int | None) -> Json | None:
 
 
 def _fit_format(chat: Json, body: Json, dialect: Dialect) -> None:
-    if dialect.answer_format == "response_format" or "response_format" not in chat:
+    """Put a wanted schema where the backend looks for it; what is no schema cannot go there."""
+    told = chat.get("response_format")
+    if dialect.answer_format == "response_format" or told is None:
         return
     wanted = (body.get("output_config") or {}).get("format") or body.get("output_format")
-    if not wanted and chat["response_format"].get("type") == "json_schema":
-        wanted = {"type": "json_schema", "schema": chat["response_format"]["json_schema"]["schema"]}
-    if wanted:
-        chat["output_config"] = {**chat.get("output_config", {}), "format": wanted}
+    if not wanted:
+        inner = told.get("json_schema")
+        schema = inner.get("schema") if isinstance(inner, dict) else None
+        if told.get("type") == "text":
+            return
+        if not isinstance(schema, dict):
+            raise UnsupportedContent(f"response_format: what is no JSON schema {_NOT_HERE}")
+        wanted = {"type": "json_schema", "schema": schema}
+    chat["output_config"] = {**chat.get("output_config", {}), "format": wanted}
 
 
 # ---- files ----

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
@@ -15,6 +15,9 @@ Message: TypeAlias = dict[str, Any]
 """One finished Anthropic Message."""
 
 
+_random = random.Random()  # noqa: S311 - ids are unique, not secret; `secrets` asks the kernel for each
+
+
 def new_id(prefix: str) -> str:
     """Make an id in Anthropic's form: the prefix, `01`, and 22 random letters and digits (88 bits)."""
-    return f"{prefix}_01{secrets.token_hex(11)}"
+    return f"{prefix}_01{_random.getrandbits(88):022x}"

@@ -95,6 +95,28 @@ class FakeOpenRouter:
         return seen[-1]
 
 
+class FakeBackends(FakeOpenRouter):
+    """Databricks, Anthropic and an OpenAI-compatible server in one process; settings that point at each."""
+
+    module = "tests.fakes.backends"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def databricks(self) -> dict[str, str]:
+        return {"DATABRICKS_HOST": self.root, "DATABRICKS_TOKEN": "dapi-of-the-test"}
+
+    @property
+    def anthropic(self) -> dict[str, str]:
+        return {"ANTHROPIC_API_KEY": "sk-ant-of-the-test", "HEADGATE_ANTHROPIC_URL": self.root}
+
+    @property
+    def compatible(self) -> dict[str, str]:
+        return {"OPENAI_COMPATIBLE_BASE_URL": f"{self.root}/compatible/v1"}
+
+
 class FakeProviders(FakeOpenRouter):
     """The seven fake providers; `settings` point Headgate at them, with a key for each."""
 

@@ -17,6 +17,7 @@ from wire.errors import (
     Conflict,
     GatewayError,
     InvalidRequest,
+    KeyRefused,
     NotFound,
     Overloaded,
     PermissionDenied,
@@ -53,9 +54,9 @@ def anthropic(kind: str, message: str) -> dict[str, Any]:
     ("status", "kind", "retryable"),
     [
         (400, InvalidRequest, False),
-        (401, PermissionDenied, False),
+        (401, KeyRefused, False),
         (402, BillingRequired, False),
-        (403, PermissionDenied, False),
+        (403, KeyRefused, False),
         (404, NotFound, False),
         (408, UpstreamTimeout, True),
         (409, Conflict, True),
@@ -118,7 +119,7 @@ CASES = [
         "our key",
         401,
         said("No auth credentials found"),
-        PermissionDenied,
+        KeyRefused,
         f"{KEY} was refused by the upstream: No auth credentials found",
     ),
     Case(

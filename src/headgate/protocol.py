@@ -1,0 +1,62 @@
+"""Uvicorn's HTTP protocol, with the two things it lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from routers.answering import GONE
+
+if TYPE_CHECKING:
+    import asyncio
+
+_REQUEST_SECONDS = 30.0
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's protocol, with a deadline, and word of a client that leaves.
+
+    A request's headers and the first of its body must arrive within 30 s; then reading has its own time-out.
+    Uvicorn tells of a lost connection only to who waits in `receive`: a task for each request. Here the scope
+    may hold, under `GONE`, what is to be called instead.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the deadline of the first request."""
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def on_message_begin(self) -> None:
+        """Start the deadline of each request."""
+        super().on_message_begin()
+        self._start_deadline()
+
+    def on_body(self, body: bytes) -> None:
+        """Stop the deadline: the body has begun."""
+        self._stop_deadline()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Stop the deadline: the request is here."""
+        self._stop_deadline()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline with the connection, and say so to who is answering."""
+        self._stop_deadline()
+        cycle: Any = self.cycle
+        super().connection_lost(exc)
+        if cycle is not None and not cycle.response_complete and (leave := cycle.scope.get(GONE)):
+            leave()
+
+    def _start_deadline(self) -> None:
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(_REQUEST_SECONDS, self.transport.close)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
