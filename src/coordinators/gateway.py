@@ -7,6 +7,7 @@ import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
 from flows.universal import universal as universal_flow
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
     from coordinators.universal import Universal
+    from express import Pipeline
     from flows.attempts import Patience
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
@@ -74,9 +76,19 @@ class Gateway:
 
     async def answer(self, exchange: Exchange) -> Whole | Sending:
         """Answer a Messages request; raises GatewayError."""
+        return await self._answer(exchange, streaming, messages)
+
+    async def complete_chat(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a chat/completions request; raises GatewayError."""
+        exchange.format = "openai"
+        return await self._answer(exchange, chat_streaming, chat_completions)
+
+    async def _answer(
+        self, exchange: Exchange, streamed: Pipeline[..., Any], whole: Pipeline[..., Any]
+    ) -> Whole | Sending:
         self._keys.check(exchange.headers)
         _peek(exchange)
-        flow = streaming if exchange.stream else messages
+        flow = streamed if exchange.stream else whole
         run = self._runs.open(flow, exchange, self._first_choice(exchange))
         answer: Whole | Streaming = await self._call(run, exchange, self.backends, self._patience)
         if isinstance(answer, Whole):

@@ -23,7 +23,7 @@ from headgate import __version__
 from headgate.backends import assemble, assemble_universal
 from headgate.settings import is_loopback
 from routers import models, status
-from routers.answering import error_response
+from routers.answering import error_response, id_headers
 from routers.messages import doors
 from routers.reading import request_id
 from routers.universal import router as universal_router
@@ -174,7 +174,7 @@ class Application(FastAPI):
 
 
 class RequestIds:
-    """Gives every answer its `request-id` header, the one that its error body names."""
+    """Gives every answer its `request-id` header, the one that its error body names, and `x-request-id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -188,7 +188,7 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"request-id", name.encode())]
+                message["headers"] = [*message.get("headers", ()), *id_headers(name)]
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -209,7 +209,8 @@ def _tell_http_error(request: Request, error: Exception) -> Response:
         told = NotFound(f"there is no {path} here")
     else:
         told = InvalidRequest(str(error.detail), status_sent=error.status_code)
-    response = error_response(told, request_id(request.scope))
+    door = request.app.doors.get(request.url.path)
+    response = error_response(told, request_id(request.scope), door.form if door else "anthropic")
     response.headers.update(error.headers or {})
     return response
 

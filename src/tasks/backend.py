@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tasks.live_stream import Translator
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
+    from wire.openai_stream import OpenAIShape
 
 Wire: TypeAlias = Literal["messages", "chat"]
 
@@ -39,7 +40,9 @@ class Target:
 class Outgoing:
     """A request in the backend's format, with what rendering its answer will need.
 
-    `translate` makes the translator of its stream, where that is not the one of Anthropic's format.
+    `shape` is what an OpenAI client asked of its answer's form, and None for any other client. `relayed` says
+    that such a client's own body went to a chat backend, so that the answer goes back likewise.
+    `translate` makes the translator of its stream, where neither of these says which.
     """
 
     wire: Wire
@@ -47,6 +50,8 @@ class Outgoing:
     headers: Mapping[str, str]
     stream: bool
     context: AnswerContext
+    shape: OpenAIShape | None = None
+    relayed: bool = False
     translate: Callable[[], Translator] | None = None
 
 

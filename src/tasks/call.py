@@ -9,6 +9,7 @@ from tasks.live_stream import LiveStream
 from wire.chat_bytes import ChatBytes
 from wire.errors import UpstreamFailed
 from wire.messages_bytes import MessagesBytes
+from wire.openai_bytes import Chained, MessagesToOpenAI, OpenAIRelay
 from wire.upstream_errors import from_status
 
 if TYPE_CHECKING:
@@ -60,9 +61,13 @@ async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStre
 def _translator(outgoing: Outgoing) -> Translator:
     if outgoing.translate is not None:
         return outgoing.translate()
-    if outgoing.wire == "messages":
-        return MessagesBytes(outgoing.context.model)
-    return ChatBytes(outgoing.context)
+    context, shape = outgoing.context, outgoing.shape
+    if shape is None:
+        return MessagesBytes(context.model) if outgoing.wire == "messages" else ChatBytes(context)
+    if outgoing.relayed:
+        return OpenAIRelay(context, shape)
+    translator = MessagesToOpenAI(context, shape)
+    return translator if outgoing.wire == "messages" else Chained(ChatBytes(context), translator)
 
 
 def _refusal(status: int, body: bytes, headers: Mapping[str, str], outgoing: Outgoing) -> GatewayError:

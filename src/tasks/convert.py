@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from express import step
@@ -11,6 +12,9 @@ from wire.chat_request import to_chat
 from wire.check import encode_body
 from wire.messages import new_id
 from wire.names import ToolNames
+from wire.openai_chat import goes_as_it_came, to_openai_chat
+from wire.openai_request import unsealed
+from wire.openai_stream import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,12 +46,34 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @step
+def convert_chat_request(body: Json, route: Route, exchange: Exchange) -> Outgoing:
+    """Write an OpenAI client's request on the wire of the route's target; raises UnsupportedContent.
+
+    `body` is the request as a Messages request. A chat backend gets the client's own body, if it takes it.
+    """
+    target = route.target
+    client, before = exchange.body or {}, exchange.canonical or {}
+    shape = shape_of(client, model=target.asked, created=exchange.started)
+    if target.wire == "chat" and goes_as_it_came(target.dialect):
+        chat = to_openai_chat(client, before, body, model=target.model, dialect=target.dialect)
+        context = _context(body, target, exchange, ToolNames.of(()))
+        return Outgoing("chat", encode_body(chat), {}, exchange.stream, context, shape=shape, relayed=True)
+    if exchange.chat_only:
+        raise exchange.chat_only[0]
+    return replace(converted(unsealed(body), target, exchange), shape=shape)
+
+
+@step
 def convert_request(body: Json, route: Route, exchange: Exchange) -> Outgoing:
     """Write the request on the wire of the route's target; raises UnsupportedContent with the path.
 
     The route itself is the argument, not its target, so that the run shows who fed this step.
     """
-    target = route.target
+    return converted(body, route.target, exchange)
+
+
+def converted(body: Json, target: Target, exchange: Exchange) -> Outgoing:
+    """Write a Messages request on the target's wire."""
     if target.wire == "messages":
         return as_it_came(body, target, exchange)
     must_reason = target.model.startswith(_MUST_REASON)

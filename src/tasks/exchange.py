@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from wire.sse import PING
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from tasks.backend import Target
     from tasks.live_stream import LiveStream
+    from wire.errors import UnsupportedContent
     from wire.messages import Json
 
 Format: TypeAlias = Literal["anthropic", "openai"]
@@ -24,7 +23,9 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did.
+    `tried` has every target that was tried: the last one answered, if anyone did. Of an OpenAI client's
+    request, `canonical` is what it is as a Messages request, and `chat_only` refuses what of it only a chat
+    backend can do.
     """
 
     id: str
@@ -35,6 +36,8 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    canonical: Json | None = None
+    chat_only: list[UnsupportedContent] = field(default_factory=list)
 
     @property
     def stream(self) -> bool:
@@ -72,16 +75,16 @@ class Streaming:
 
     live: LiveStream
     headers: dict[str, str] = field(default_factory=dict)
-    ping: bytes = PING
+    ping: bytes | None = None
 
 
 @dataclass(slots=True)
 class Sending:
     """A streaming answer on its way to the client: bytes to send, whole SSE frames each.
 
-    `ping` is what is sent in a silence.
+    `ping` is what is sent in a silence, where it is not the usual of the client's format.
     """
 
     frames: AsyncIterator[bytes]
     headers: dict[str, str] = field(default_factory=dict)
-    ping: bytes = PING
+    ping: bytes | None = None

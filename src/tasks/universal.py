@@ -10,9 +10,9 @@ from express import step
 from wire.check import check_request, parse_body
 from wire.openai_request import from_openai
 from wire.openai_stream import OpenAIShape
-from wire.sse import COMMENT, PING
+from wire.sse import COMMENT
 from wire.universal import fallbacks_of, format_of, output_of, without_options
-from wire.universal_bytes import OpenAIFromChat, UniversalBytes
+from wire.universal_bytes import UniversalBytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,12 +78,12 @@ def told_as(output: Output, outgoing: Outgoing, route: Route, exchange: Exchange
             return outgoing
         case "openai":
             shape = OpenAIShape(route.target.asked, int(exchange.started), include_usage=True)
-            return replace(outgoing, translate=partial(OpenAIFromChat, outgoing.context, shape))
+            return replace(outgoing, shape=shape)
         case "universal":
             provider = route.target.backend
             return replace(outgoing, translate=partial(UniversalBytes, outgoing.context, provider))
 
 
-def ping_of(output: Output) -> bytes:
-    """Give what is sent in a silence: an event where the format has one, else a comment."""
-    return PING if output == "anthropic" else COMMENT
+def ping_of(output: Output) -> bytes | None:
+    """Give what is sent in a silence: a comment, where the format has no event for it."""
+    return None if output == "anthropic" else COMMENT

@@ -14,6 +14,7 @@ import orjson
 from wire.chat_bytes import read_chunk
 from wire.chat_ending import cost_of, stop_of, usage_of
 from wire.errors import UpstreamFailed
+from wire.openai_chat import choices_of, error_in
 from wire.openai_errors import encode_error
 from wire.openai_stream import OpenAIStream
 from wire.sse import FrameBuffer, frames_of
@@ -21,6 +22,7 @@ from wire.upstream_errors import from_chat_error, from_status
 
 if TYPE_CHECKING:
     from wire.answer import AnswerContext
+    from wire.chat_bytes import ChatBytes
     from wire.errors import GatewayError
     from wire.messages import Json
     from wire.openai_stream import OpenAIShape
@@ -155,6 +157,59 @@ class MessagesToOpenAI(OpenAIBytes):
         return b"".join(map(_frame, self._stream.feed({"type": "message_stop"}))) + super()._end()
 
 
+class Chained:
+    """A chat stream's bytes by way of Anthropic's: for backends whose chat is in a form of their own."""
+
+    __slots__ = ("_first", "_second")
+
+    def __init__(self, first: ChatBytes, second: MessagesToOpenAI) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def started(self) -> bool:
+        """Whether something real was received."""
+        return self._second.started
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error came, or waits to be raised."""
+        return self._first.failed or self._second.failed
+
+    @property
+    def usage(self) -> Json | None:
+        """The upstream's true usage, in Anthropic's words."""
+        return self._first.usage
+
+    @property
+    def cost(self) -> float | None:
+        """The dollars the answer cost, if the upstream says."""
+        return self._first.cost
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the message ended, once it has."""
+        return self._first.stop_reason
+
+    @property
+    def generation_id(self) -> str | None:
+        """The upstream's own id of the answer."""
+        return self._first.generation_id
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the upstream's next bytes and give what they say."""
+        return self._second.feed(self._first.feed(data))
+
+    def finish(self) -> bytes:
+        """Give the end of the answer when the upstream's bytes end; raises UpstreamFailed if it was cut."""
+        return self._second.feed(self._first.finish()) + self._second.finish()
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        """Give the error that ends the stream instead of `[DONE]`."""
+        self._first.failed = True
+        return self._second.fail(error, request_id)
+
+
 class OpenAIRelay(OpenAIBytes):
     """Chat SSE bytes in, the same out, with the client's name for the model.
 
@@ -194,9 +249,8 @@ class OpenAIRelay(OpenAIBytes):
         chunk = read_chunk(event, data, cut=cut)
         if not chunk:
             return
-        if error := chunk.get("error"):
-            told = error if isinstance(error, dict) else {"message": str(error)}
-            self._keep(from_chat_error(told, whose_key=self._whose_key), b"".join(out))
+        if error := error_in(chunk):
+            self._keep(from_chat_error(error, whose_key=self._whose_key), b"".join(out))
             return
         self._note(chunk)
         if chunk.get("usage") and not chunk.get("choices") and not self._usage_wanted:
@@ -222,7 +276,7 @@ class OpenAIRelay(OpenAIBytes):
         if isinstance(usage := chunk.get("usage"), dict):
             self.usage = usage_of(usage)
             self.cost = cost_of(usage)
-        for choice in _choices(chunk):
+        for choice in choices_of(chunk):
             if reason := choice.get("finish_reason"):
                 tools = reason in {"tool_calls", "function_call"}
                 self.stop_reason, _ = stop_of(choice, (), tools=tools, refused=False)
@@ -244,16 +298,11 @@ class OpenAIRelay(OpenAIBytes):
 
 def _says_something(chunk: Json) -> bool:
     """Tell whether the chunk is more than the bare role with which most answers begin."""
-    for choice in _choices(chunk):
+    for choice in choices_of(chunk):
         delta = choice.get("delta") or {}
         if choice.get("finish_reason") or any(value for name, value in delta.items() if name != "role"):
             return True
     return False
-
-
-def _choices(chunk: Json) -> list[Json]:
-    choices = chunk.get("choices")
-    return [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
 
 
 def _frame(chunk: Json) -> bytes:

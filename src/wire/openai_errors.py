@@ -44,7 +44,8 @@ _path = re.compile(r"([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_]+)*): ").match
 def openai_error(error: GatewayError) -> dict[str, Any]:
     """Give the error object; `param` is the path that a refused request's message begins with."""
     kind, code = next((words for cls, words in _WORDS.items() if isinstance(error, cls)), _DEFAULT)
-    found = _path(error.message) if isinstance(error, InvalidRequest) else None
+    has_path = isinstance(error, InvalidRequest) and not isinstance(error, PromptTooLong)
+    found = _path(error.message) if has_path else None
     return {
         "error": {
             "message": error.message,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from wire.messages import Json
 
 _PDF = "application/pdf"
+_NAMELESS = (None, "", "document.pdf")
+"""The last is what `chat_parts` calls a document without a title."""
 
 
 class Unsupported:
@@ -86,7 +88,7 @@ def _file(file: Json, at: str) -> Json:
     ):  # bare base64, as some clients send it
         media_type, inline = _PDF, data
     document: Json = {"type": "document", "source": _source(media_type, inline, data, f"{at}.file_data")}
-    if file.get("filename"):
+    if file.get("filename") not in _NAMELESS:
         document["title"] = file["filename"]
     return document
 

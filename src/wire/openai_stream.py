@@ -37,10 +37,10 @@ class OpenAIShape:
     functions: bool = False
 
 
-def shape_of(body: Json, *, created: float) -> OpenAIShape:
-    """Read the shape off a checked chat/completions request."""
+def shape_of(body: Json, *, model: str, created: float) -> OpenAIShape:
+    """Read the shape off a checked chat/completions request; `model` is what the client is told."""
     return OpenAIShape(
-        model=body["model"],
+        model=model,
         created=int(created),
         include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         functions=bool(body.get("functions")),

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from wire.chat_bytes import ChatBytes
-from wire.openai_bytes import DONE
-from wire.openai_errors import encode_error
-from wire.openai_stream import OpenAIStream
 from wire.universal import VERSION
 
 if TYPE_CHECKING:
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
     from wire.messages import Event, Json
-    from wire.openai_stream import OpenAIShape
 
 _SAID = frozenset({"choices", "created", "error", "object"})
 _CHOICE_SAID = frozenset({"delta", "index", "message"})
@@ -82,33 +78,6 @@ class UniversalBytes(ChatBytes):
         frame = b"data: %b\n\n" % orjson.dumps(chunk)
         self._untold = {}
         return frame
-
-
-class OpenAIFromChat(ChatBytes):
-    """Chat SSE bytes in, OpenAI SSE bytes out: the message's events, told as OpenAI tells them.
-
-    Unlike `wire.openai_bytes.OpenAIRelay` it knows nothing of the upstream's own chunks: what LiteLLM makes
-    of a provider's stream differs from one to the next.
-    """
-
-    __slots__ = ("_openai",)
-
-    def __init__(self, context: AnswerContext, shape: OpenAIShape) -> None:
-        super().__init__(context)
-        self._openai = OpenAIStream(shape)
-
-    def fail(self, error: GatewayError, request_id: str) -> bytes:  # noqa: ARG002  (the header names it)
-        """Give the error that ends the stream instead of `[DONE]`."""
-        self.failed = True
-        return encode_error(error)
-
-    def _write(self, events: list[Event], _chunk: Json | None) -> list[bytes]:
-        out = [
-            b"data: %b\n\n" % orjson.dumps(chunk) for event in events for chunk in self._openai.feed(event)
-        ]
-        if events and events[-1]["type"] == "message_stop":
-            out.append(DONE)
-        return out
 
 
 def _opened(block: Json) -> Iterator[tuple[str, Json]]:

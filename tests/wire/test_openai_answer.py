@@ -109,14 +109,30 @@ def test_the_chunks_of_an_answer() -> None:
     assert [one["choices"][0]["delta"] for one in chunks] == [
         {"role": "assistant", "content": ""},
         {"content": "Both."},
-        {"tool_calls": [{"index": 0, "id": "toolu_1", "type": "function",
-                         "function": {"name": "read", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "toolu_1",
+                    "type": "function",
+                    "function": {"name": "read", "arguments": ""},
+                }
+            ]
+        },
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"path":"/a"}'}}]},
-        {"tool_calls": [{"index": 1, "id": "toolu_2", "type": "function",
-                         "function": {"name": "list", "arguments": ""}}]},
+        {
+            "tool_calls": [
+                {
+                    "index": 1,
+                    "id": "toolu_2",
+                    "type": "function",
+                    "function": {"name": "list", "arguments": ""},
+                }
+            ]
+        },
         {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
         {},
-    ]  # fmt: skip
+    ]
     assert [one["choices"][0]["finish_reason"] for one in chunks] == [None] * 6 + ["tool_calls"]
 
 
@@ -125,10 +141,16 @@ def test_reasoning_is_text_and_details() -> None:
     said = fold_chunks(chunks)["choices"][0]["message"]
     assert said["reasoning"] == "Hm."
     assert said["reasoning_details"] == [
-        {"type": "reasoning.text", "text": "Hm.", "signature": "sig", "format": "anthropic-claude-v1", "index": 0},
+        {
+            "type": "reasoning.text",
+            "text": "Hm.",
+            "signature": "sig",
+            "format": "anthropic-claude-v1",
+            "index": 0,
+        },
         {"type": "reasoning.encrypted", "data": "xyz", "format": "anthropic-claude-v1", "index": 1},
         {"type": "reasoning.text", "signature": "sig2", "format": "anthropic-claude-v1", "index": 2},
-    ]  # fmt: skip
+    ]
 
 
 def test_citations_stand_where_their_block_does() -> None:
@@ -264,10 +286,10 @@ def test_usage_that_nobody_told_is_not_made_up() -> None:
 
 
 def test_the_shape_is_read_off_the_request() -> None:
-    body = {"model": "m", "stream_options": {"include_usage": True}, "functions": [{"name": "a"}]}
-    shape = shape_of(body, created=5.5)
+    body = {"stream_options": {"include_usage": True}, "functions": [{"name": "a"}]}
+    shape = shape_of(body, model="m", created=5.5)
     assert (shape.model, shape.created, shape.include_usage, shape.functions) == ("m", 5, True, True)
-    assert not shape_of({"model": "m"}, created=0).include_usage
+    assert not shape_of({}, model="m", created=0).include_usage
 
 
 @pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.message.json")), ids=lambda path: path.name)

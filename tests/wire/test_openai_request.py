@@ -66,12 +66,31 @@ def test_the_least() -> None:
         ({"stop": ["a", "b"]}, {"stop_sequences": ["a", "b"]}),
         ({"stream": True, "stream_options": {"include_usage": True}}, {"stream": True}),
         ({"tools": [TOOL]}, {"tools": [READ]}),
-        ({"tools": [{"function": {"name": "a"}}]}, {"tools": [{"name": "a", "input_schema": {"type": "object"}}]}),
         (
-            {"tools": [{**TOOL, "function": {**TOOL["function"], "description": "R.", "strict": True},
-                        "cache_control": EPHEMERAL}]},
-            {"tools": [{"name": "read", "description": "R.", "input_schema": {"type": "object"}, "strict": True,
-                        "cache_control": EPHEMERAL}]},
+            {"tools": [{"function": {"name": "a"}}]},
+            {"tools": [{"name": "a", "input_schema": {"type": "object"}}]},
+        ),
+        (
+            {
+                "tools": [
+                    {
+                        **TOOL,
+                        "function": {**TOOL["function"], "description": "R.", "strict": True},
+                        "cache_control": EPHEMERAL,
+                    }
+                ]
+            },
+            {
+                "tools": [
+                    {
+                        "name": "read",
+                        "description": "R.",
+                        "input_schema": {"type": "object"},
+                        "strict": True,
+                        "cache_control": EPHEMERAL,
+                    }
+                ]
+            },
         ),
         ({"tools": [TOOL], "tool_choice": "required"}, {"tools": [READ], "tool_choice": {"type": "any"}}),
         ({"tools": [TOOL], "tool_choice": "none"}, {"tools": [READ], "tool_choice": {"type": "none"}}),
@@ -111,12 +130,26 @@ def test_the_least() -> None:
         ),
         (
             {"functions": [{"name": "read"}], "function_call": {"name": "read"}},
-            {"tools": [READ], "tool_choice": {"type": "tool", "name": "read", "disable_parallel_tool_use": True}},
+            {
+                "tools": [READ],
+                "tool_choice": {"type": "tool", "name": "read", "disable_parallel_tool_use": True},
+            },
         ),
         (
-            {"web_search_options": {"user_location": {"type": "approximate", "approximate": {"city": "Bern"}}}},
-            {"tools": [{"type": "web_search_20250305", "name": "web_search",
-                        "user_location": {"type": "approximate", "city": "Bern"}}]},
+            {
+                "web_search_options": {
+                    "user_location": {"type": "approximate", "approximate": {"city": "Bern"}}
+                }
+            },
+            {
+                "tools": [
+                    {
+                        "type": "web_search_20250305",
+                        "name": "web_search",
+                        "user_location": {"type": "approximate", "city": "Bern"},
+                    }
+                ]
+            },
         ),
         ({"web_search_options": {}}, {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
         ({"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}),
@@ -143,7 +176,12 @@ def test_the_least() -> None:
         ({"response_format": {"type": "json_object"}}, {"system": JSON_ONLY}),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, {"system": JSON_ONLY}),
         (
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {"type": "object"}},
+                }
+            },
             {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
         ),
         ({"user": "u", "safety_identifier": "s", "metadata": {"tag": "t"}}, {"metadata": {"user_id": "u"}}),
@@ -153,9 +191,12 @@ def test_the_least() -> None:
         ({"service_tier": "flex"}, {"service_tier": "standard_only"}),
         ({"service_tier": "priority"}, {"service_tier": "auto"}),
         ({"n": 1, "logprobs": False, "top_logprobs": 0, "modalities": ["text"], "store": True}, {}),
-        ({"provider": {"only": ["x"]}, "seed": 5, "top_k": 3}, {"provider": {"only": ["x"]}, "seed": 5, "top_k": 3}),
+        (
+            {"provider": {"only": ["x"]}, "seed": 5, "top_k": 3},
+            {"provider": {"only": ["x"]}, "seed": 5, "top_k": 3},
+        ),
     ],
-)  # fmt: skip
+)
 def test_fields(given: dict[str, Any], made: dict[str, Any]) -> None:
     assert converted(body(**given)) == converted(body()) | made
 
@@ -340,13 +381,22 @@ def test_what_was_sealed_here_is_not_for_anthropics_servers() -> None:
         (body(tools=[TOOL], tool_choice={"type": "custom", "custom": {"name": "x"}}), "tool_choice.type"),
         (body(part("input_audio", {"data": "x", "format": "wav"})), "messages.0.content.0"),
         (body(part("file", {"file_id": "file-1"})), "messages.0.content.0.file.file_id"),
-        (body(part("file", {"file_data": f"data:image/png;base64,{PNG}"})), "messages.0.content.0.file.file_data"),
-        (body(part("file", {"file_data": "data:application/zip;base64,AAAA"})), "messages.0.content.0.file.file_data"),
-        (body(part("image_url", {"url": "data:image/tiff;base64,AAAA"})), "messages.0.content.0.image_url.url"),
+        (
+            body(part("file", {"file_data": f"data:image/png;base64,{PNG}"})),
+            "messages.0.content.0.file.file_data",
+        ),
+        (
+            body(part("file", {"file_data": "data:application/zip;base64,AAAA"})),
+            "messages.0.content.0.file.file_data",
+        ),
+        (
+            body(part("image_url", {"url": "data:image/tiff;base64,AAAA"})),
+            "messages.0.content.0.image_url.url",
+        ),
         (body(HI, SAYS | {"audio": {"id": "x"}}), "messages.1.audio"),
         (body(HI, SAYS | {"tool_calls": [{"id": "c", "type": "custom"}]}), "messages.1.tool_calls.0"),
     ],
-)  # fmt: skip
+)
 def test_what_only_a_chat_backend_can_do(given: dict[str, Any], path: str) -> None:
     with pytest.raises(UnsupportedContent) as raised:
         from_openai(given)
