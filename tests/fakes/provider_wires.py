@@ -82,8 +82,8 @@ class AnthropicWire(Wire):
 
     @classmethod
     def complaint(cls, seen: Seen) -> str:
-        if not seen.headers.get(cls.key_header):
-            return "no x-api-key header"
+        if not seen.headers.keys() & {"x-api-key", "authorization"}:
+            return "x-api-key header is required"
         return messages_complaint(seen.body)
 
 
@@ -92,8 +92,9 @@ OPENAI_FIELDS = frozenset(
         "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens",
         "temperature", "top_p", "n", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format",
         "seed", "user", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
-        "reasoning_effort", "service_tier", "store", "metadata", "modalities", "audio", "prediction", "web_search_options",
-        "verbosity", "prompt_cache_key", "safety_identifier", "function_call", "functions",
+        "reasoning_effort", "service_tier", "store", "metadata", "modalities", "audio", "prediction",
+        "web_search_options", "verbosity", "prompt_cache_key", "safety_identifier", "function_call",
+        "functions",
     }
 )  # fmt: skip
 MESSAGE_FIELDS = frozenset(
@@ -207,8 +208,8 @@ class MistralWire(OpenAIWire):
 
     fields = frozenset(
         {
-            "model", "messages", "stream", "max_tokens", "temperature", "top_p", "stop", "random_seed", "tools",
-            "tool_choice", "parallel_tool_calls", "response_format", "presence_penalty", "frequency_penalty",
+            "model", "messages", "stream", "max_tokens", "temperature", "top_p", "stop", "random_seed",
+            "tools", "tool_choice", "parallel_tool_calls", "response_format", "presence_penalty", "frequency_penalty",
             "n", "prediction", "prompt_mode", "safe_prompt", "reasoning_effort", "metadata",
         }
     )  # fmt: skip
