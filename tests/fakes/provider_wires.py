@@ -209,8 +209,9 @@ class MistralWire(OpenAIWire):
     fields = frozenset(
         {
             "model", "messages", "stream", "max_tokens", "temperature", "top_p", "stop", "random_seed",
-            "tools", "tool_choice", "parallel_tool_calls", "response_format", "presence_penalty", "frequency_penalty",
-            "n", "prediction", "prompt_mode", "safe_prompt", "reasoning_effort", "metadata",
+            "tools", "tool_choice", "parallel_tool_calls", "response_format", "presence_penalty",
+            "frequency_penalty", "n", "prediction", "prompt_mode", "safe_prompt", "reasoning_effort",
+            "metadata",
         }
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -50,8 +51,11 @@ def read_openai(client: openai.OpenAI, model: str) -> tuple[str, list[Any], int]
 
 def test_anthropic(providers: FakeProviders):
     providers.script(REPLY)
-    client = anthropic.Anthropic(base_url=f"{providers.root}/anthropic", api_key="k", max_retries=0)
-    with client.messages.stream(model="claude-opus-4-6", max_tokens=9, messages=USER) as stream:
+    url = f"{providers.root}/anthropic"
+    with (
+        anthropic.Anthropic(base_url=url, api_key="k", max_retries=0) as client,
+        client.messages.stream(model="claude-opus-4-6", max_tokens=9, messages=USER) as stream,
+    ):
         message = stream.get_final_message()
     thinking, text, *calls = message.content
     assert thinking.thinking == "Let me think."
@@ -60,16 +64,17 @@ def test_anthropic(providers: FakeProviders):
 
 def test_openai(providers: FakeProviders):
     providers.script(REPLY)
-    client = openai.OpenAI(base_url=f"{providers.root}/openai/v1", api_key="k", max_retries=0)
-    assert read_openai(client, "gpt-4o") == SAID
+    with openai.OpenAI(base_url=f"{providers.root}/openai/v1", api_key="k", max_retries=0) as client:
+        assert read_openai(client, "gpt-4o") == SAID
 
 
 def test_azure(providers: FakeProviders):
     providers.script(REPLY)
-    client = openai.AzureOpenAI(
-        azure_endpoint=f"{providers.root}/azure", api_version="2024-10-21", api_key="k", max_retries=0
-    )
-    assert read_openai(client, "gpt-4o") == SAID
+    url = f"{providers.root}/azure"
+    with openai.AzureOpenAI(
+        azure_endpoint=url, api_version="2024-10-21", api_key="k", max_retries=0
+    ) as client:
+        assert read_openai(client, "gpt-4o") == SAID
 
 
 def test_google(providers: FakeProviders):
@@ -144,7 +149,8 @@ def converse(bedrock: Any) -> list[dict[str, Any]]:
     answer = bedrock.converse_stream(
         modelId="us.anthropic.claude-sonnet-4-5-20250929-v1:0", messages=messages
     )
-    return list(answer["stream"])
+    with closing(answer["stream"]) as events:
+        return list(events)
 
 
 def test_bedrock(providers: FakeProviders, bedrock: Any):

@@ -10,12 +10,12 @@ import anthropic
 import httpx
 import pytest
 
-from tests.fakes.gateway import GatewayProcess
 from tests.routers.conftest import gateway_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.fakes.gateway import GatewayProcess
     from tests.fakes.handle import FakeOpenRouter
 
 ASK = {"model": "openai/gpt-5", "max_tokens": 1024, "messages": [{"role": "user", "content": "Hello"}]}

@@ -293,22 +293,23 @@ def test_an_openai_body_is_known_by_its_shape(gateway, providers):
 
 def test_output_as_anthropic_events_reads_with_its_sdk(gateway, providers):
     providers.script({"text": "Hi.", "tools": [{"name": "look", "input": {"where": "up"}}]})
-    client = anthropic.Anthropic(base_url=gateway.url, api_key="k", max_retries=0)
     body = body_for("gpt-4o", tools=[LOOK], output="anthropic", stream=True)
-    events = client.post("/v1/universal/stream", body=body, cast_to=object, stream=True,
-                         stream_cls=anthropic.Stream[anthropic.types.RawMessageStreamEvent])  # fmt: skip
-    kinds = [event.type for event in events]
+    events = anthropic.Stream[anthropic.types.RawMessageStreamEvent]
+    with anthropic.Anthropic(base_url=gateway.url, api_key="k", max_retries=0) as client:
+        stream = client.post(
+            "/v1/universal/stream", body=body, cast_to=object, stream=True, stream_cls=events
+        )
+        kinds = [event.type for event in stream]
     assert kinds[0] == "message_start"
     assert kinds[-1] == "message_stop"
 
 
 def test_output_as_openai_chunks_reads_with_its_sdk(gateway, providers):
     providers.script({"text": "Hi.", "tools": [{"name": "look", "input": {"where": "up"}}]})
-    client = openai.OpenAI(base_url=f"{gateway.url}/v1/universal", api_key="k", max_retries=0)
-    chunks = list(
-        client.post("/stream?output=openai", body=OPENAI_BODY, cast_to=object, stream=True,
-                    stream_cls=openai.Stream[openai.types.chat.ChatCompletionChunk])
-    )  # fmt: skip
+    events = openai.Stream[openai.types.chat.ChatCompletionChunk]
+    with openai.OpenAI(base_url=f"{gateway.url}/v1/universal", api_key="k", max_retries=0) as client:
+        path = "/stream?output=openai"
+        chunks = list(client.post(path, body=OPENAI_BODY, cast_to=object, stream=True, stream_cls=events))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "Hi."
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "tool_calls"
     assert chunks[-1].usage.completion_tokens == 30
