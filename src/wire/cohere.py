@@ -1,6 +1,6 @@
 """Cohere's v2 chat, where LiteLLM falls short of it.
 
-LiteLLM writes Cohere's requests, but without `tool_choice`; and its reader of Cohere's streams stops at their
+LiteLLM writes Cohere's requests, but without `tool_choice` and `k`; and its reader of Cohere's streams stops at their
 `event:` lines, and knows neither tool calls nor thinking in them. So these are done here.
 """
 
@@ -24,11 +24,12 @@ _FINISH = {
 
 def cohere_extras(arguments: Json) -> Json:
     """Give the fields of a request that LiteLLM forgets; raises UnsupportedContent."""
+    extras: Json = {"k": arguments["k"]} if "k" in arguments else {}
     choice = arguments.get("tool_choice")
     if choice in (None, "auto"):
-        return {}
+        return extras
     if choice in ("required", "none"):
-        return {"tool_choice": str(choice).upper()}
+        return {**extras, "tool_choice": str(choice).upper()}
     raise UnsupportedContent("tool_choice: Cohere cannot be told which tool to use")
 
 

@@ -132,6 +132,8 @@ class OpenAIWire(Wire):
 
     def _chunks(self) -> Iterator[Json]:
         yield from self._head()
+        if refusal := self.reply.get("refusal"):
+            yield from (self._delta({"refusal": piece}) for piece in cut(refusal, self.size))
         calls = 0
         for part in self.parts:
             if "text" in part:

@@ -86,6 +86,7 @@ def test_errors(delta, code, said):
 )
 def test_tool_choice(choice, extras):
     assert cohere_extras({"tool_choice": choice} if choice else {}) == extras
+    assert cohere_extras({"tool_choice": choice, "k": 5, "seed": 7}) == {**extras, "k": 5}
 
 
 def test_a_named_tool_is_refused():
