@@ -91,6 +91,10 @@ class PrefectServer:
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    def choose_port(self) -> None:
+        """Settle on the wanted port or the next free one before the start, which keeps it if it can."""
+        self.port = free_port(self.host, self.port)
+
     async def start(self) -> None:
         """Start the process on the wanted port or the next free one; call it from the main thread.
 
@@ -99,7 +103,7 @@ class PrefectServer:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
-        self.port = free_port(self.host, self.port)
+        self.choose_port()
         self._mark = secrets.token_hex(16)
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(

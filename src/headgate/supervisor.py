@@ -75,9 +75,10 @@ class Supervisor:
         self._runtime = tempfile.mkdtemp(prefix="headgate-")
         stop = self._stop_on_signals()
         try:
-            instance = await self._start(listening, choice)
+            instance = await self._start_web(listening, choice)
             address = await self._await_web(listening)
             self._announce(banner(settings, choice, instance, address))
+            await self._start_rest(instance)
             keeping = asyncio.create_task(self._write_states(instance))
             recording = asyncio.create_task(self._keep_prefect(instance))
             await stop.wait()
@@ -103,7 +104,8 @@ class Supervisor:
             loop.add_signal_handler(number, asked)
         return stop
 
-    async def _start(self, listening: socket.socket, choice: Choice) -> Instance:
+    async def _start_web(self, listening: socket.socket, choice: Choice) -> Instance:
+        """Start what answers requests, and nothing beside it: the others take seconds of CPU to start."""
         settings = self._settings
         demo_url = await self._start_demo() if choice.backend == BackendName.DEMO else None
         api_url, ui_url, runs = settings.prefect_api_url, None, settings.runs
@@ -111,7 +113,7 @@ class Supervisor:
             ui_url = api_url.removesuffix("/api")
         elif self._with_prefect and runs != "off":
             self._prefect = PrefectServer(settings.data_dir, port=settings.prefect_port)
-            await self._prefect.start()
+            self._prefect.choose_port()
             api_url, ui_url = self._prefect.url, self._prefect.ui_url
         else:
             runs = "off"
@@ -124,13 +126,20 @@ class Supervisor:
             name = "web" if settings.workers == 1 else f"web-{number}"
             fd = listening.fileno()
             await self._keep(Child(name, _module("headgate.web", str(fd)), env=env, fds=[fd]))
-        if runs == "express":
-            argv = _module("express.recorder", "--socket", instance.recorder_socket, "--api", str(api_url))
+        return instance
+
+    async def _start_rest(self, instance: Instance) -> None:
+        """Start the processes that requests can do without for a moment."""
+        env = self._web_environment(instance)
+        if self._prefect is not None:
+            await self._prefect.start()
+        if instance.runs == "express":
+            api_url = self._prefect.url if self._prefect is not None else str(instance.prefect_api_url)
+            argv = _module("express.recorder", "--socket", instance.recorder_socket, "--api", api_url)
             await self._keep(Child("recorder", argv, env=env))
         await self._keep(
             Child("counter", _module("coordinators.counter_process", instance.counter_socket), env=env)
         )
-        return instance
 
     def _web_environment(self, instance: Instance) -> dict[str, str]:
         settings = self._settings

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from wire.errors import InvalidRequest
+from wire.interning import SMALLEST_BODY, Interner, parse_interned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,13 +18,19 @@ if TYPE_CHECKING:
 DEEPEST = 254
 """Levels of nesting that orjson writes; it reads 1,024."""
 
+_shared = Interner()
+
 
 def parse_body(raw: bytes) -> Json:
     """Parse the bytes of a request body.
 
     Broken JSON, NaN, invalid UTF-8, nesting beyond measure and anything but an object are InvalidRequest. The
-    message gives the position, never the content: it ends up in logs.
+    message gives the position, never the content: it ends up in logs. Large bodies share messages and tools
+    with others (`wire.interning`), so a body's messages must not be changed.
     """
+    if len(raw) >= SMALLEST_BODY:
+        with suppress(ValueError):  # then the whole is parsed below, which says where it is wrong
+            return parse_interned(raw, _shared)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

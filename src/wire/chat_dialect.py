@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire.chat_parts import NO_CONTENT
 from wire.chat_reasoning import effort_asked
 from wire.check_tools import is_custom
 from wire.errors import UnsupportedContent
@@ -64,12 +65,14 @@ def effort_of(reasoning: Json) -> str | None:
 
 
 def _fit_messages(chat: Json, dialect: Dialect) -> None:
+    """Fit the messages and tools. Requests share them (`wire.interning`): none is changed in place."""
     messages = chat["messages"]
-    for message in messages:
-        if message["role"] == "assistant":
-            _fit_earlier(message, dialect)
+    if dialect.earlier != "reasoning_details":
+        messages = [_fit_earlier(one, dialect) if "reasoning_details" in one else one for one in messages]
     if not dialect.cache_control:
-        _drop_breakpoints(chat)
+        messages = [_unmarked(one) for one in messages]
+        if "tools" in chat:
+            chat["tools"] = [_without_mark(tool) for tool in chat["tools"]]
     if not dialect.system_anywhere:
         messages = _system_first(messages)
     if not dialect.parallel_results:
@@ -77,41 +80,39 @@ def _fit_messages(chat: Json, dialect: Dialect) -> None:
     chat["messages"] = messages
 
 
-def _fit_earlier(message: Json, dialect: Dialect) -> None:
+def _fit_earlier(message: Json, dialect: Dialect) -> Json:
     """Put earlier thinking where the backend wants it; nothing is left of a message that was only that."""
-    details = message.get("reasoning_details")
-    if details is None or dialect.earlier == "reasoning_details":
-        return
-    del message["reasoning_details"]
+    fitted = {name: value for name, value in message.items() if name != "reasoning_details"}
     if dialect.earlier == "parts":
         summaries = [
             {"type": "summary_text", "text": one["text"], "signature": one["signature"]}
-            for one in details
+            for one in message["reasoning_details"]
             if one.get("text") and one.get("signature")
         ]
         if summaries:
-            content = message["content"] or []
-            said = [{"type": "text", "text": content}] if isinstance(content, str) else content
-            message["content"] = [{"type": "reasoning", "summary": summaries}, *said]
-            return
+            thinking = {"type": "reasoning", "summary": summaries}
+            return {**fitted, "content": [thinking, *_as_parts(message["content"] or [])]}
     if message["content"] == "":
-        message["content"] = "(no content)"
+        fitted["content"] = NO_CONTENT
+    return fitted
 
 
-def _drop_breakpoints(chat: Json) -> None:
-    """Take every cache breakpoint away, and with it the only reason for some text to be in parts."""
-    for tool in chat.get("tools", ()):
-        tool.pop("cache_control", None)
-    for message in chat["messages"]:
-        parts = message["content"]
-        if not isinstance(parts, list):
-            continue
-        for part in parts:
-            part.pop("cache_control", None)
-        if all(part["type"] == "text" for part in parts):
-            # An assistant's pieces carry the space between them; others stand apart.
-            gap = "" if message["role"] == "assistant" else "\n\n"
-            message["content"] = gap.join(part["text"] for part in parts)
+def _unmarked(message: Json) -> Json:
+    """Take cache breakpoints away, and with them the only reason for some text to be in parts."""
+    parts = message["content"]
+    if not isinstance(parts, list):
+        return message
+    if all(part["type"] == "text" for part in parts):
+        # An assistant's pieces carry the space between them; others stand apart.
+        gap = "" if message["role"] == "assistant" else "\n\n"
+        return {**message, "content": gap.join(part["text"] for part in parts)}
+    return {**message, "content": [_without_mark(part) for part in parts]}
+
+
+def _without_mark(part: Json) -> Json:
+    if "cache_control" not in part:
+        return part
+    return {name: value for name, value in part.items() if name != "cache_control"}
 
 
 def _system_first(messages: list[Json]) -> list[Json]:

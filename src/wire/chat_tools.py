@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wire.chat_parts import json_text, marked
 from wire.check_tools import is_custom
 from wire.errors import UnsupportedContent
+from wire.interning import SharedMessage, SharedTools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,16 @@ def chat_tools(tools: list[Json], loaded: set[str], names: ToolNames) -> list[Js
     A tool with `defer_loading` goes only if it is in `loaded`: a chat backend has no tool search that would
     load it. `eager_input_streaming` needs nothing: a chat streams arguments as they come.
     """
-    return [
+    if type(tools) is SharedTools and tools.chat is not None and names.plain:
+        return tools.chat
+    rendered = [
         _function(tool, names)
         for tool in tools
         if is_custom(tool) and (not tool.get("defer_loading") or tool["name"] in loaded)
     ]
+    if type(tools) is SharedTools and names.plain and not (tools.marked or loaded):
+        tools.chat = rendered
+    return rendered
 
 
 def web_plugin(tools: list[Json]) -> Json | None:
@@ -61,20 +67,24 @@ def chat_tool_choice(choice: Json, functions: list[Json], names: ToolNames) -> A
             return plain
 
 
-def names_used(body: Json) -> Iterator[str]:
+def names_used(body: Json) -> set[str]:
     """Give every tool name in the request, that of calls made earlier too."""
-    for tool in body.get("tools") or []:
-        if is_custom(tool):
-            yield tool["name"]
+    names = {tool["name"] for tool in body.get("tools") or [] if is_custom(tool)}
     for message in body["messages"]:
-        if message["role"] == "assistant" and isinstance(message["content"], list):
-            for block in message["content"]:
-                if block["type"] == "tool_use":
-                    yield block["name"]
+        if type(message) is SharedMessage and message.facts is not None:
+            names.update(message.facts.names)
+        elif message["role"] == "assistant" and isinstance(message["content"], list):
+            names.update(block["name"] for block in message["content"] if block["type"] == "tool_use")
+    return names
 
 
 def names_loaded(body: Json) -> set[str]:
-    """Give the names of tools that the conversation has loaded or called, or that `tool_choice` forces."""
+    """Give the names of tools that the conversation has loaded or called, or that `tool_choice` forces.
+
+    Empty if no tool waits to be loaded.
+    """
+    if not any(tool.get("defer_loading") for tool in body.get("tools") or ()):
+        return set()
     loaded = {(body.get("tool_choice") or {}).get("name", "")}
     for message in body["messages"]:
         if isinstance(message.get("content"), list):

@@ -21,8 +21,11 @@ from wire.chat_parts import (
 )
 from wire.chat_reasoning import restored
 from wire.errors import InvalidRequest, UnsupportedContent
+from wire.interning import ChatTurn, SharedMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wire.messages import Json
     from wire.names import ToolNames
 
@@ -32,35 +35,83 @@ _BILLING = "x-anthropic-billing-header:"
 
 
 def chat_messages(body: Json, names: ToolNames, model: str) -> list[Json]:
-    """Render the system prompt and all messages of `body` for the chat backend's `model`."""
+    """Render the system prompt and all messages of `body` for the chat backend's `model`.
+
+    The messages of turns that requests share (`wire.interning`) are shared as well: nobody may change them.
+    """
     conversation = Conversation(names, model)
     conversation.add_system(body.get("system") or [], "system")
     messages = body["messages"]
-    last_user = max((n for n, one in enumerate(messages) if one["role"] == "user"), default=-1)
-    for place, message in enumerate(messages):
-        content = message.get("content") or []
-        at = f"messages.{place}.content"
-        match message["role"]:
-            case "user":
-                conversation.add_user(content, at)
-            case "assistant":
-                conversation.add_assistant(content, at)
-            case _ if message.get("clear_at") != "next_user_message" or place > last_user:
-                conversation.add_system(content, at)
+    last_user = next((n for n in range(len(messages) - 1, -1, -1) if messages[n]["role"] == "user"), -1)
+    for start, end in _turns(messages):
+        conversation.add_turn(messages, start, end, last_user)
     return conversation.finish()
+
+
+def _turns(messages: list[Json]) -> Iterator[tuple[int, int]]:
+    """Cut messages where an assistant speaks again after a user did."""
+    start = 0
+    answered = False
+    for place, message in enumerate(messages):
+        role = message["role"]
+        if role == "user":
+            answered = True
+        elif answered and role == "assistant":
+            yield start, place
+            start, answered = place, False
+    yield start, len(messages)
 
 
 class Conversation:
     """Takes turns in their order and gives chat messages. Ids that are empty or used twice are replaced."""
 
-    __slots__ = ("_ids", "_messages", "_model", "_names", "_turn")
+    __slots__ = ("_ids", "_key", "_messages", "_model", "_names", "_repaired", "_turn")
 
     def __init__(self, names: ToolNames, model: str) -> None:
+        self._key = (model,)
+        self._repaired = False
         self._names = names
         self._model = model
         self._messages: list[Json] = []
         self._ids: set[str] = set()
         self._turn = Turn()
+
+    def add_turn(self, messages: list[Json], start: int, end: int, last_user: int) -> None:
+        """Add the messages from `start` to `end`, one turn; taken as it is if it was rendered before."""
+        first = messages[start]
+        known = first.turn if type(first) is SharedMessage else None
+        if known is not None and self._takes(known, messages[start + 1 : end]):
+            self._messages += known.chat
+            self._ids |= known.ids
+            return
+        done = len(self._messages)
+        self._repaired = False
+        for place in range(start, end):
+            self._add(messages[place], place, last_user)
+        if self._turn.answered:
+            self._close()
+            if start and self._names.plain and not self._repaired:
+                remember(messages[start:end], self._messages[done:], self._key)
+
+    def _takes(self, known: ChatTurn, after: list[Json]) -> bool:
+        """Say whether a turn rendered for another request is the same in this one."""
+        return (
+            known.key == self._key
+            and self._names.plain
+            and known.after == after
+            and known.ids.isdisjoint(self._ids)
+        )
+
+    def _add(self, message: Json, place: int, last_user: int) -> None:
+        content = message.get("content") or []
+        at = f"messages.{place}.content"
+        match message["role"]:
+            case "user":
+                self.add_user(content, at)
+            case "assistant":
+                self.add_assistant(content, at)
+            case _ if message.get("clear_at") != "next_user_message" or place > last_user:
+                self.add_system(content, at)
 
     def add_system(self, content: str | list[Json], at: str) -> None:
         """Add the system prompt, or a system message; it never comes between a call and its result."""
@@ -120,6 +171,7 @@ class Conversation:
         identity = block["id"]
         if not identity or identity in self._ids:
             identity = self._new_id()
+            self._repaired = True
         self._ids.add(identity)
         function = {
             "name": self._names.short(block["name"]),
@@ -266,6 +318,18 @@ class Result:
         text = "\n\n".join(self._texts) or NO_RESULT
         part = marked({"type": "text", "text": text}, self._block)
         return _simplest([part])
+
+
+def remember(turn: list[Json], chat: list[Json], key: tuple[str, ...]) -> None:
+    """Keep what a turn became, if nothing outside the turn and the key has a part in it."""
+    ids: list[str] = []
+    for message in turn:
+        if type(message) is not SharedMessage or message.facts is None or message.marked:
+            return
+        if "clear_at" in message:  # goes or stays by what comes later
+            return
+        ids += message.facts.calls
+    turn[0].turn = ChatTurn(key, turn[1:], frozenset(ids), chat)  # type: ignore[attr-defined]
 
 
 def _blocks(content: str | list[Json]) -> list[Json]:

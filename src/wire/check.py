@@ -6,7 +6,7 @@ everywhere: the API is an open list.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wire.body import encode_body, parse_body
 from wire.check_blocks import (
@@ -20,6 +20,7 @@ from wire.check_blocks import (
 )
 from wire.check_tools import check_any_schema, check_tool_choice, check_tools
 from wire.errors import InvalidRequest
+from wire.interning import Facts, SharedMessage
 from wire.known import ROLES, TEXT_BLOCKS
 
 if TYPE_CHECKING:
@@ -68,24 +69,43 @@ def _check_messages(messages: Any) -> None:
     callable_ids: set[str] = set()  # of the assistant turn that the next user turn answers
     before = ""
     for place, message in enumerate(messages):
-        at = f"messages.{place}"
-        role = _check_message(message, at)
+        role, calls, _, answers = _facts_of(message, place)
         if role == "assistant":
             if before == "user":
                 callable_ids = set()
-            callable_ids.update(_ids_of_calls(message["content"]))
-        elif role == "user":
-            _check_answers(message["content"], callable_ids, at)
+            callable_ids.update(calls)
+        elif answers:
+            _check_answers(answers, callable_ids, place)
         if role != "system":  # a system turn in between changes nothing
             before = role
     if not before:
         raise InvalidRequest("messages: at least one message must be of the user or the assistant")
 
 
-def _check_message(message: Any, at: str) -> str:
+def _facts_of(message: Any, place: int) -> Facts:
+    """Check one message, unless that was done when another request brought it, and say what is in it."""
+    shared = type(message) is SharedMessage
+    if shared and message.facts is not None:
+        return cast("Facts", message.facts)
+    if not shared and type(message) is not dict:
+        raise wrong(f"messages.{place}", "a message (an object)", message)
+    role = _check_message(message, f"messages.{place}")
+    content = message.get("content")
+    blocks = content if type(content) is list else ()
+    calls = [block for block in blocks if block["type"] == "tool_use"] if role == "assistant" else ()
+    facts = Facts(
+        role,
+        tuple(block["id"] for block in calls),
+        tuple(block["name"] for block in calls),
+        tuple((n, block["tool_use_id"]) for n, block in enumerate(blocks) if block["type"] == "tool_result"),
+    )
+    if shared:
+        message.facts = facts
+    return facts
+
+
+def _check_message(message: Json, at: str) -> str:
     """Check one message and give its role."""
-    if type(message) is not dict:
-        raise wrong(at, "a message (an object)", message)
     role = a_string(message.get("role"), f"{at}.role")
     if role not in ROLES:
         raise InvalidRequest(f"{at}.role: must be user, assistant or system, not {role[:40]!r}")
@@ -96,21 +116,13 @@ def _check_message(message: Any, at: str) -> str:
     return role
 
 
-def _ids_of_calls(content: Any) -> list[str]:
-    if type(content) is str:
-        return []
-    return [block["id"] for block in content if block["type"] == "tool_use"]
-
-
-def _check_answers(content: Any, callable_ids: set[str], at: str) -> None:
+def _check_answers(answers: tuple[tuple[int, str], ...], callable_ids: set[str], place: int) -> None:
     """Refuse a tool_result that answers no call of the assistant turn before it."""
-    if type(content) is str:
-        return
-    for place, block in enumerate(content):
-        if block["type"] == "tool_result" and block["tool_use_id"] not in callable_ids:
+    for block, call_id in answers:
+        if call_id not in callable_ids:
             raise InvalidRequest(
-                f"{at}.content.{place}.tool_use_id: no tool_use of the assistant turn before it has the id "
-                f"{block['tool_use_id'][:80]!r}"
+                f"messages.{place}.content.{block}.tool_use_id: no tool_use of the assistant turn before it "
+                f"has the id {call_id[:80]!r}"
             )
 
 

@@ -12,6 +12,7 @@ import orjson
 from wire.body import shortened, unwritable
 from wire.check_blocks import a_list, a_string, an_object, check_cache_control, wrong
 from wire.errors import InvalidRequest
+from wire.interning import SharedTools
 from wire.known import TOOL_CHOICES
 
 if TYPE_CHECKING:
@@ -37,11 +38,17 @@ def check_tools(tools: Any) -> None:
 
     Clients send the same tools on every turn, so the verdict is kept by content.
     """
-    a_list(tools, "tools")
+    shared = type(tools) is SharedTools
+    if shared and tools.checked:
+        return
+    if not shared:
+        a_list(tools, "tools")
     try:
         _check_encoded(orjson.dumps(tools))
     except TypeError:
         raise InvalidRequest(f"{unwritable(tools, 'tools')}: nested too deeply") from None
+    if shared:
+        tools.checked = True
 
 
 @lru_cache(maxsize=128)

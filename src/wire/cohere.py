@@ -1,7 +1,7 @@
 """Cohere's v2 chat, where LiteLLM falls short of it.
 
-LiteLLM writes Cohere's requests, but without `tool_choice` and `k`; and its reader of Cohere's streams stops at their
-`event:` lines, and knows neither tool calls nor thinking in them. So these are done here.
+LiteLLM writes Cohere's requests, but without `tool_choice` and `k`; and its reader of Cohere's streams stops
+at their `event:` lines, and knows neither tool calls nor thinking in them. So these are done here.
 """
 
 from __future__ import annotations

@@ -47,6 +47,11 @@ class ToolNames:
             taken.add(shorts[name])
         return cls(shorts)
 
+    @property
+    def plain(self) -> bool:
+        """Whether every name fits as it is."""
+        return not self._shorts
+
     def short(self, name: str) -> str:
         """Give the backend's name for the client's `name`."""
         return self._shorts.get(name) or (name if _fits(name) else _shortened(name, 0))

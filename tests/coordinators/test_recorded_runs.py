@@ -22,6 +22,7 @@ ASK = {"model": "openai/gpt-5", "max_tokens": 100, "messages": [{"role": "user",
 def recorded(openrouter_process):
     """A gateway that records, and serves before its Prefect server is up."""
     settings = {"OPENROUTER_API_KEY": OUR_KEY, "OPENROUTER_BASE_URL": openrouter_process.base_url}
+    settings["HEADGATE_FALLBACKS"] = '{"first/model": "second/model"}'
     with GatewayProcess(HEADGATE_RETRIES="1", **settings) as gateway:
         yield gateway
 
@@ -81,6 +82,25 @@ async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter,
     steps = await reader.task_runs(run["id"], 5)
     assert [name for name, task in steps.items() if task["state_name"] == "Failed"] != []
     assert {"call_backend-0", "call_backend-1"} <= set(steps)
+
+
+async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrouter, reader):
+    openrouter.script({"status": 402, "message": "no credit"}, {"text": "From the second."})
+    answer = post(recorded, ASK | {"model": "first/model"})
+    assert answer.json()["model"] == "first/model"
+    run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Completed")
+    steps = await reader.task_runs(run["id"], 7)
+    assert {name: task["state_name"] for name, task in steps.items()} == {
+        "validate_request-0": "Completed", "resolve_model-0": "Completed",
+        "convert_request-0": "Completed", "call_backend-0": "Failed",
+        "convert_request-1": "Completed", "call_backend-1": "Completed", "render_message-0": "Completed",
+    }  # fmt: skip
+    (artifact,) = await reader.of_run("artifacts", run["id"])
+    assert "openrouter: second/model" in str(artifact["data"])
+    logs = await reader.logs(run["id"], 1)
+    run = await reader.flow_run(run["name"])  # its late tags are written after its state
+    assert {"fallback", "openrouter", "first/model"} <= set(run["tags"])
+    assert any("did not answer: BillingRequired" in line["message"] for line in logs)
 
 
 async def test_bad_input_is_a_failed_run_too(recorded, openrouter, reader):

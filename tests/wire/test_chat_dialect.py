@@ -26,7 +26,7 @@ from tests.wire.requests import (
 )
 from tests.wire.test_request_properties import LOOSE_BODY, conversations
 from wire.chat_request import to_chat
-from wire.check import check_request, encode_body
+from wire.check import check_request, encode_body, parse_body
 from wire.dialects import (
     DATABRICKS,
     DATABRICKS_CLAUDE,
@@ -326,3 +326,18 @@ def test_the_next_turn_begins_with_this_one(messages: list[dict[str, Any]], dial
     first = messages_of(dialect, *now, tools=tools)
     second = messages_of(dialect, *now, assistant("And so on."), user("More."), tools=tools)
     assert second[: len(first)] == first
+
+
+def test_what_requests_share_stays_as_it_is() -> None:
+    """A long conversation's messages are kept between requests, in OpenRouter's form (`wire.interning`)."""
+    said = [user("word " * 20_000), assistant(thought(SIGNED), call("1"), call("2")), user(result("1"))]
+    raw = encode_body(request(*said, system("s"), assistant("b"), user("c"), tools=[tool("Read")]))
+    before = to_chat(parse_body(raw), model=MODEL)[0]
+    for dialect in ALL:
+        for _ in range(2):
+            body = parse_body(raw)
+            check_request(body)
+            to_chat(body, model=MODEL, dialect=dialect)
+    body = parse_body(raw)
+    check_request(body)
+    assert to_chat(body, model=MODEL)[0] == before

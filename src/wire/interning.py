@@ -1,0 +1,144 @@
+"""Messages and tools that requests have in common, parsed once.
+
+A conversation comes back whole with every turn: all of it but the last messages is, byte for byte, what came
+before. So a body's messages and its tools are looked up by their bytes, and only what is new is parsed. What
+is learned of a message that does not depend on its place (that it is valid, what its turn becomes on a chat
+wire) stays with it. Requests share these objects: nobody may change them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import orjson
+
+if TYPE_CHECKING:
+    from wire.messages import Json
+
+SMALLEST_BODY = 8 * 1024
+"""Bytes of a body below which looking up costs more than it saves."""
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Bytes of messages and tools that are kept, those used last."""
+
+_MARK = b'"cache_control"'
+_LARGEST = 2 * 1024 * 1024
+_skim = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_skim_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Facts(NamedTuple):
+    """What a check found in a valid message: its calls' ids and names, and where it answers which call."""
+
+    role: str
+    calls: tuple[str, ...]
+    names: tuple[str, ...]
+    answers: tuple[tuple[int, str], ...]
+
+
+class ChatTurn(NamedTuple):
+    """What a turn becomes on a chat wire.
+
+    `key` says for whom, `after` are the messages of the turn behind its first, `ids` the calls in it.
+    """
+
+    key: tuple[str, ...]
+    after: list[Json]
+    ids: frozenset[str]
+    chat: list[Json]
+
+
+class SharedMessage(dict[str, Any]):
+    """A message that requests share. `marked` says that it may hold cache breakpoints."""
+
+    __slots__ = ("facts", "marked", "turn")
+
+    def __init__(self, message: Json, *, marked: bool) -> None:
+        super().__init__(message)
+        self.marked = marked
+        self.facts: Facts | None = None
+        self.turn: ChatTurn | None = None
+
+
+class SharedTools(list[Any]):
+    """A list of tools that requests share; `checked` once it was found valid.
+
+    `marked` says that it may hold cache breakpoints. `chat` is what it becomes on a chat wire when every tool
+    goes and every name fits.
+    """
+
+    __slots__ = ("chat", "checked", "marked")
+
+    def __init__(self, tools: list[Any], *, marked: bool) -> None:
+        super().__init__(tools)
+        self.checked = False
+        self.marked = marked
+        self.chat: list[Json] | None = None
+
+
+class Interner:
+    """Objects by their bytes, the least recently used dropped beyond `most` bytes."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        self._size = 0
+        self._known: dict[bytes, Any] = {}
+
+    def __len__(self) -> int:
+        """Count what is kept."""
+        return len(self._known)
+
+    def message(self, raw: bytes) -> Any:
+        """Give the message with these bytes; raises ValueError if they are no JSON."""
+        known = self._take(raw)
+        if known is None:
+            known = orjson.loads(raw)
+            if type(known) is dict:
+                known = SharedMessage(known, marked=_MARK in raw)
+                self._keep(raw, known)
+        return known
+
+    def tools(self, raw: bytes) -> Any:
+        """Give the list of tools with these bytes; raises ValueError if they are no JSON."""
+        known = self._take(raw)
+        if known is None:
+            known = orjson.loads(raw)
+            if type(known) is list:
+                known = SharedTools(known, marked=_MARK in raw)
+                self._keep(raw, known)
+        return known
+
+    def _take(self, raw: bytes) -> Any:
+        """Find an object and move it to the end, where the last used are."""
+        known = self._known.pop(raw, None)
+        if known is not None:
+            self._known[raw] = known
+        return known
+
+    def _keep(self, raw: bytes, known: Any) -> None:
+        if len(raw) > _LARGEST:
+            return
+        self._known[raw] = known
+        self._size += len(raw)
+        while self._size > self._most:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._size -= len(oldest)
+
+
+def parse_interned(raw: bytes, interner: Interner) -> Json:
+    """Parse a body, taking what the interner knows; raises ValueError for what is no JSON object.
+
+    Equal to `orjson.loads(raw)` in value: every part is parsed by orjson, now or when it was first seen.
+    """
+    body: Json = {}
+    for field, part in _skim(raw).items():
+        text = bytes(part)
+        if field == "messages" and text[:1] == b"[":
+            body[field] = [interner.message(bytes(one)) for one in _skim_list(part)]
+        elif field == "tools":
+            body[field] = interner.tools(text)
+        else:
+            body[field] = orjson.loads(text)
+    return body
