@@ -37,8 +37,8 @@ _WELL_KNOWN = (
 class Catalog:
     """Answers `/v1/models` in Anthropic's shape, with the fields of OpenAI's beside its own.
 
-    Aliases come first, then the models of every backend. A backend's models have its prefix, but for the default one's. `unlisted` are backends whose models
-    another one lists already.
+    Aliases come first, then the models of every backend, with its prefix, but for the default one's.
+    `unlisted` are backends whose models another one lists already.
     """
 
     def __init__(self, backends: RoutingTable, unlisted: Iterable[str] = ()) -> None:

@@ -13,7 +13,7 @@ from wire.check import encode_body
 from wire.messages import new_id
 from wire.names import ToolNames
 from wire.openai_chat import goes_as_it_came, to_openai_chat
-from wire.openai_request import unsealed
+from wire.openai_request import unsealed, with_thinking
 from wire.openai_stream import shape_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def convert_chat_request(body: Json, route: Route, exchange: Exchange) -> Outgoi
         return Outgoing("chat", encode_body(chat), {}, exchange.stream, context, shape=shape, relayed=True)
     if exchange.chat_only:
         raise exchange.chat_only[0]
-    return replace(converted(unsealed(body), target, exchange), shape=shape)
+    return replace(converted(unsealed(with_thinking(body)), target, exchange), shape=shape)
 
 
 @step

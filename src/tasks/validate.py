@@ -37,5 +37,5 @@ def validate_chat_request(exchange: Exchange) -> Json:
     """
     chat = exchange.body or parse_body(exchange.raw)
     exchange.body = chat
-    exchange.canonical = from_openai(chat, chat_only=exchange.chat_only)
+    exchange.canonical = from_openai(chat, chat_only=exchange.chat_only, keep_reasoning=True)
     return exchange.canonical

@@ -243,18 +243,21 @@ def _check_flag(value: Any, at: str) -> None:
         raise wrong(at, "a boolean", value)
 
 
-def _check_count(value: Any, at: str) -> None:
+def a_count(value: Any, at: str) -> int:
+    """Give `value` as a number of things, or refuse it."""
     if type(value) is not int:
         raise wrong(at, "a positive integer", value)
     if value < 1:
         raise InvalidRequest(f"{at}: must be at least 1")
+    return value
 
 
-def _check_number(value: Any, at: str, most: float) -> None:
+def a_number(value: Any, at: str, most: float, least: float = 0) -> None:
+    """Refuse `value` if it is no number within these limits."""
     if type(value) not in {int, float}:
         raise wrong(at, "a number", value)
-    if not 0 <= value <= most:
-        raise InvalidRequest(f"{at}: must be between 0 and {most:g}")
+    if not least <= value <= most:
+        raise InvalidRequest(f"{at}: must be between {least:g} and {most:g}")
 
 
 def _check_stop(value: Any, at: str) -> None:
@@ -277,7 +280,7 @@ def _check_reasoning(value: Any, at: str) -> None:
     if value.get("effort") is not None:
         a_string(value["effort"], f"{at}.effort")
     if value.get("max_tokens") is not None:
-        _check_count(value["max_tokens"], f"{at}.max_tokens")
+        a_count(value["max_tokens"], f"{at}.max_tokens")
 
 
 def _check_search(value: Any, at: str) -> None:
@@ -295,11 +298,11 @@ def _filled(value: Any, at: str) -> str:
 
 
 _OPTIONAL: dict[str, Callable[[Any, str], Any]] = {
-    "max_completion_tokens": _check_count,
-    "max_tokens": _check_count,
-    "n": _check_count,
-    "temperature": lambda value, at: _check_number(value, at, 2),
-    "top_p": lambda value, at: _check_number(value, at, 1),
+    "max_completion_tokens": a_count,
+    "max_tokens": a_count,
+    "n": a_count,
+    "temperature": lambda value, at: a_number(value, at, 2),
+    "top_p": lambda value, at: a_number(value, at, 1),
     "stop": _check_stop,
     "stream": _check_flag,
     "stream_options": an_object,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wire.messages import Json
 
 _PDF = "application/pdf"
-_NAMELESS = (None, "", "document.pdf")
+NAMELESS = (None, "", "document.pdf")
 """The last is what `chat_parts` calls a document without a title."""
 
 
@@ -88,7 +88,7 @@ def _file(file: Json, at: str) -> Json:
     ):  # bare base64, as some clients send it
         media_type, inline = _PDF, data
     document: Json = {"type": "document", "source": _source(media_type, inline, data, f"{at}.file_data")}
-    if file.get("filename") not in _NAMELESS:
+    if file.get("filename") not in NAMELESS:
         document["title"] = file["filename"]
     return document
 

@@ -62,20 +62,27 @@ FATES = {
 """What becomes of each field of OpenAI's API in an Anthropic request. Fields that are not here (OpenRouter's,
 Anthropic's own, others) are kept at the top level."""
 
-_READ = frozenset(field for field, fate in FATES.items() if not fate.startswith("kept")) | {
-    "reasoning",
-    "usage",
-}
+_REASONING = frozenset({"reasoning", "reasoning_effort"})
+_READ = (
+    frozenset(field for field, fate in FATES.items() if not fate.startswith("kept")) | {"usage"}
+) - _REASONING
 _TIERS = {"auto": "auto", "default": "standard_only", "flex": "standard_only"}
 _EFFORTS = {"minimal": "low"}
 
 
-def from_openai(body: Json, *, model: str = "", chat_only: list[UnsupportedContent] | None = None) -> Json:
+def from_openai(
+    body: Json,
+    *,
+    model: str = "",
+    chat_only: list[UnsupportedContent] | None = None,
+    keep_reasoning: bool = False,
+) -> Json:
     """Render a chat/completions request as a Messages request; `body` stays as it is.
 
     InvalidRequest says with its path what is wrong. UnsupportedContent says what only a chat backend can do;
     where `chat_only` is given such refusals are put there, and what they concern is left out: of use for a
     request whose own body may go out as it came. `model` is the one that earlier reasoning goes back to.
+    `keep_reasoning` leaves it to `with_thinking`, or to who knows the model better, how much to think.
     """
     check_openai(body)
     unsupported = Unsupported(chat_only)
@@ -85,11 +92,20 @@ def from_openai(body: Json, *, model: str = "", chat_only: list[UnsupportedConte
     made |= {field: value for field, value in body.items() if field not in _READ}
     _add_sampling(made, body, unsupported)
     _add_tools(made, body, unsupported)
-    _add_thinking(made, body)
     _add_format(made, system, body)
     _add_rest(made, body)
     if system:
         made["system"] = _simplest(system)
+    return made if keep_reasoning else with_thinking(made)
+
+
+def with_thinking(body: Json) -> Json:
+    """Say OpenAI's `reasoning_effort` or OpenRouter's `reasoning`, if it is there, in Anthropic's words."""
+    if body.keys().isdisjoint(_REASONING):
+        return body
+    made = {field: value for field, value in body.items() if field not in _REASONING}
+    if made.get("thinking") is None:  # a client that sends Anthropic's own beside them means that
+        _add_thinking(made, body)
     return made
 
 
@@ -215,14 +231,9 @@ def _web_search(options: Json) -> Json:
 
 
 def _add_thinking(made: Json, body: Json) -> None:
-    """Add `thinking` and the effort, for OpenAI's `reasoning_effort` or OpenRouter's `reasoning`.
-
-    A client that sends Anthropic's own `thinking` beside them means that.
-    """
+    """Add `thinking` and the effort."""
     reasoning = body.get("reasoning") or {}
     effort = reasoning.get("effort") or body.get("reasoning_effort")
-    if made.get("thinking") is not None:
-        return
     if effort == "none" or reasoning.get("enabled") is False:
         made["thinking"] = {"type": "disabled"}
         return

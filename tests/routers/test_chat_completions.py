@@ -9,6 +9,8 @@ import openai
 import pytest
 import pytest_asyncio
 
+from tests.routers.conftest import gateway_on
+
 ASK = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "Hello"}]}
 TOOL = {
     "type": "function",
@@ -214,3 +216,54 @@ def test_models_are_listed_for_both(gateway, chat, client):
         assert (model.object, type(model.created), type(model.owned_by)) == ("model", int, str)
     assert chat.models.retrieve("anthropic/claude-sonnet-4").owned_by == "anthropic"
     assert {model.id for model in client.models.list()} == {model.id for model in listed}
+
+
+# ---- every backend ----
+
+
+@pytest.fixture(scope="module")
+def all_of_them(openrouter_process, backends_process):
+    settings = backends_process.databricks | backends_process.anthropic | backends_process.compatible
+    names = {"DATABRICKS_MODELS": '{"gpt": "databricks-gpt-oss-120b", "my-claude": "team-claude"}'}
+    with gateway_on(openrouter_process, **names, **settings) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "databricks:claude-sonnet-4",
+        "databricks:gpt",
+        "databricks:my-claude",
+        "anthropic:claude-opus-4-6",
+        "openai_compatible:llama3:8b",
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_backend_answers(all_of_them, backends, model, stream):
+    backends.script({"reasoning": "Hm.", **REPLIES["tools"]})
+    with openai.OpenAI(base_url=f"{all_of_them.url}/v1", api_key="x", max_retries=0) as client:
+        ask = {"model": model, "messages": ASK["messages"], "tools": [TOOL]}
+        if stream:
+            with client.chat.completions.stream(**ask) as events:
+                completion = events.get_final_completion()
+        else:
+            completion = client.chat.completions.create(**ask)
+    (choice,) = completion.choices
+    assert choice.message.content == "Two at once."
+    assert [json.loads(call.function.arguments) for call in choice.message.tool_calls] == [
+        {"city": "Bern"},
+        {"city": "Rome"},
+    ]
+    assert choice.finish_reason == "tool_calls"
+    assert completion.model == model
+    (seen,) = backends.requests()
+    assert seen["complaint"] == ""
+
+
+def test_how_much_to_think_is_said_in_anthropics_words(all_of_them, backends):
+    body = ASK | {"model": "anthropic:claude-opus-4-6", "reasoning_effort": "high"}
+    httpx.post(f"{all_of_them.url}/v1/chat/completions", json=body).raise_for_status()
+    (seen,) = backends.requests()
+    assert seen["body"]["output_config"] == {"effort": "high"}
+    assert "reasoning_effort" not in seen["body"]

@@ -38,6 +38,7 @@ CONTENT: dict[str, list[dict[str, Any]]] = {
         {"type": "thinking", "thinking": "", "signature": "sig2"},
         {"type": "text", "text": "Hello."},
     ],
+    "unsigned thinking": [{"type": "thinking", "thinking": "Hm.", "signature": ""}],
     "tools": [
         {"type": "text", "text": "Both."},
         {"type": "tool_use", "id": "toolu_1", "name": "read", "input": {"path": "/a"}},
@@ -223,10 +224,9 @@ def test_blocks_may_be_whole_from_their_start() -> None:
     stream = OpenAIStream(SHAPE)
     chunks = []
     for event in told(message(blocks)):
-        if event["type"] == "content_block_start":
-            event = {**event, "content_block": blocks[event["index"]]}
+        whole = event["type"] == "content_block_start"
         if event["type"] != "content_block_delta":
-            chunks += stream.feed(event)
+            chunks += stream.feed({**event, "content_block": blocks[event["index"]]} if whole else event)
     assert fold_chunks(chunks) == to_completion(message(blocks), SHAPE)
 
 

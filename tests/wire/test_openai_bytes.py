@@ -1,4 +1,4 @@
-"""The two streams that an OpenAI client can get: recorded, cut everywhere, and with everything that goes wrong."""
+"""The streams that an OpenAI client can get: recorded, cut everywhere, and with all that goes wrong."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ GOOD = {
     "called": body(HI, CALLS, {"role": "tool", "tool_call_id": "call_1", "content": "done"}, SAYS),
     "called, custom": body(HI, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom"}]}),
     "called as before tools": body(HI, CALLS_OLD, {"role": "function", "name": "read", "content": "done"}),
+    "called without an answer": body(HI, CALLS_OLD, {"role": "function", "name": "read", "content": None}),
     "thought": body(HI, SAYS | {"reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.text"}]}),
     "tools": body(tools=[TOOL, {"type": "custom", "custom": {}}], tool_choice="required"),
     "a choice": body(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "read"}}),

@@ -1,8 +1,8 @@
 """What holds for every chat/completions request, and what survives the way there and back.
 
-The normal form of a conversation is what `from_openai` makes of `to_chat`: one message a turn, results in the
-order of their calls and before everything else, one plain text as a string, no more cache breakpoints than go,
-documents without a title. What is in normal form comes back as it was.
+The normal form of a conversation is what `from_openai` makes of `to_chat`: one message a turn, results in
+the order of their calls and before everything else, one plain text as a string, no more cache breakpoints
+than go, documents without a title. What is in normal form comes back as it was.
 """
 
 from __future__ import annotations

@@ -337,6 +337,12 @@ def test_reasoning_that_nobody_signed_is_left_out() -> None:
     assert messages(HI, SAYS | {"reasoning": "Hm."})[1]["content"] == "hello"
 
 
+def test_anthropics_reasoning_without_its_signature_goes_as_that_of_others() -> None:
+    unsigned = {"type": "reasoning.text", "text": "Hm.", "format": "anthropic-claude-v1"}
+    said = messages(HI, SAYS | {"reasoning_details": [unsigned]})[1]["content"]
+    assert said[0]["signature"] == pack_details([unsigned], "m")
+
+
 def test_reasoning_too_large_to_travel_is_left_out() -> None:
     large = DETAIL | {"text": "x" * (8 * 1024 * 1024)}
     assert messages(HI, SAYS | {"reasoning_details": [large]})[1]["content"] == "hello"
