@@ -18,7 +18,7 @@ from wire.errors import GatewayError
 from wire.litellm_chat import COHERE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from coordinators.http_upstream import HttpStream, HttpUpstream
 
@@ -57,25 +57,28 @@ class CallTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and note what comes back before LiteLLM sees it; raises GatewayError."""
-        url = yarl.URL(str(request.url), encoded=True)  # Bedrock's signature covers the path as it is
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-        headers["accept-encoding"] = "identity"
-        payload = await request.aread()
+        await self.post(str(request.url), await request.aread(), headers)
+        if (answer := self.answer) is not None:
+            return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+        stream = self.streams[-1]
+        return httpx.Response(stream.status, headers=stream.headers, stream=_Body(self, stream))
+
+    async def post(self, address: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Send; the answer is then in `answer`, or a stream that was begun in `streams`."""
+        url = yarl.URL(address, encoded=True)  # Bedrock's signature covers the path as it is
+        headers = {"content-type": "application/json", **headers, "accept-encoding": "identity"}
         try:
             if self._whole:
-                return self._answered(await self._http.post(url, payload, headers))
+                self.answer = await self._http.post(url, payload, headers)
+                return
             stream = await self._http.open(url, payload, headers)
             self.streams.append(stream)
             if stream.status >= 300:
-                return self._answered(Reply(stream.status, stream.headers, await stream.read()))
+                self.answer = Reply(stream.status, stream.headers, await stream.read())
         except GatewayError as error:
             self.failure = error
             raise
-        return httpx.Response(stream.status, headers=stream.headers, stream=_Body(self, stream))
-
-    def _answered(self, reply: Reply) -> httpx.Response:
-        self.answer = reply
-        return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
 
     async def read(self, stream: HttpStream) -> AsyncIterator[bytes]:
         """Give a stream's bytes, noting what breaks it and whether it ends."""

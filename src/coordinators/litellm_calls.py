@@ -11,10 +11,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import orjson
 
-from coordinators.call_transport import CallTransport
 from coordinators.litellm_stream import ChatFrames, Refused, litellm_chunks, own_chunks, told_error
 from tasks.backend import Reply
 from wire.cohere import cohere_chunk, cohere_extras
@@ -24,6 +22,7 @@ from wire.litellm_chat import CHAT_WIRES, COHERE, call_arguments, chat_completio
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from coordinators.call_transport import CallTransport
     from coordinators.http_upstream import HttpUpstream
     from tasks.backend import Upstream
     from wire.messages import Json
@@ -76,7 +75,7 @@ class LiteLLM:
         that hold keys and addresses. Raises GatewayError.
         """
         library = await self.load()
-        transport = CallTransport(self._http, provider, whole=True)
+        transport = self._transport(provider, whole=True)
         try:
             answer = await library.acompletion(**self._call(chat, model, provider, access, transport))
         except Exception as error:
@@ -93,7 +92,7 @@ class LiteLLM:
     async def open(self, chat: Json, model: str, provider: str, access: Mapping[str, str]) -> Upstream:
         """Call and return once the first chunk, or a refusal, has come; see `send`."""
         library = await self.load()
-        transport = CallTransport(self._http, provider, whole=False)
+        transport = self._transport(provider, whole=False)
         answer: Any = None
         try:
             cost = self._pricing(model, provider)
@@ -119,6 +118,11 @@ class LiteLLM:
                 return Refused(transport.answer)
             raise told_error(error, transport) from error
         return stream
+
+    def _transport(self, provider: str, *, whole: bool) -> CallTransport:
+        from coordinators.call_transport import CallTransport  # noqa: PLC0415 - httpx: 0.1 s, for calls only
+
+        return CallTransport(self._http, provider, whole=whole)
 
     def _call(
         self, chat: Json, model: str, provider: str, access: Mapping[str, str], transport: CallTransport
@@ -153,9 +157,7 @@ class LiteLLM:
         body = config.transform_request(model, messages, mapped, {}, {})
         body |= {"stream": True, **cohere_extras(arguments)}
         headers = {"authorization": f"Bearer {access['api_key']}"}
-        await transport.handle_async_request(
-            httpx.Request("POST", access["api_base"], headers=headers, json=body)
-        )
+        await transport.post(access["api_base"], orjson.dumps(body), headers)
         if transport.answer is not None:
             raise UpstreamFailed("Cohere refused the request")  # told by the refusal itself
 
@@ -185,7 +187,8 @@ def _client(provider: str, model: str, access: Mapping[str, str], transport: Cal
         from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: PLC0415 - heavy
 
         return AsyncHTTPHandler(transport=transport)
-    import openai  # noqa: PLC0415 - LiteLLM brings it; half a second
+    import httpx  # noqa: PLC0415 - likewise
+    import openai  # noqa: PLC0415 - likewise
 
     http = httpx.AsyncClient(transport=transport)
     if provider == "openai":

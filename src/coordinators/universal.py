@@ -36,7 +36,7 @@ class Universal:
     """Every provider, and the ways to those that are configured (`tasks.universal.Providers`).
 
     `environment` holds the variables of `providers`; `fallbacks` are the models to go on with, by a model's
-    name or `*`.
+    name or `*`; `concurrency` and `queue` bound the calls to each provider (0: no bound).
     """
 
     def __init__(
@@ -47,13 +47,17 @@ class Universal:
         *,
         fallbacks: Mapping[str, Sequence[str]] | None = None,
         cooling: Cooling | None = None,
+        concurrency: int = 0,
+        queue: int = 100,
     ) -> None:
         self._http = http
         self._environment = environment
         self._fallbacks = fallbacks or {}
         self._lanes = {
             name: BackendLanes(
-                [(_backend(library, provider, environment), 1)], cooling=cooling, places=Places(name)
+                [(_backend(library, provider, environment), 1)],
+                cooling=cooling,
+                places=Places(name, limit=concurrency, queue=queue),
             )
             for name, provider in PROVIDERS.items()
             if not provider.missing(environment)

@@ -16,12 +16,13 @@ from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.keys import ClientKeys
+from coordinators.litellm_calls import LiteLLM
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from headgate import __version__
 from headgate.backends import assemble, assemble_universal
-from headgate.settings import is_loopback
+from headgate.settings import BackendName, is_loopback
 from routers import models, status
 from routers.answering import error_response, id_headers
 from routers.messages import doors
@@ -56,11 +57,14 @@ class Parts:
         )
         self.counter = Counter(instance.counter_socket)
         self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
-        backends = assemble(settings, self.http, instance.demo_url)
+        library = LiteLLM(self.http)
+        backends = assemble(settings, self.http, instance.demo_url, library)
+        if backends.default.name == BackendName.LITELLM_OPENROUTER.prefix:
+            library.warm()
         runs: Any = instance.runs
         self.gateway = Gateway(
             backends=backends,
-            universal=assemble_universal(settings, self.http),
+            universal=assemble_universal(settings, self.http, library),
             counter=self.counter,
             catalog=Catalog(backends),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),

@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 _WEIGHT = re.compile(r"(.+?)(?:\*(\d{1,3}))?")
 
 
-def assemble(settings: Settings, http: HttpUpstream, demo_url: str | None = None) -> RoutingTable:
-    """Give every backend that is configured; raises SettingsError if a route or a fallback leads nowhere."""
+def assemble(
+    settings: Settings, http: HttpUpstream, demo_url: str | None = None, library: LiteLLM | None = None
+) -> RoutingTable:
+    """Give every backend that is configured; raises SettingsError if a route or a fallback leads nowhere.
+
+    `library` is the process's LiteLLM, where it has one already.
+    """
     choice = choose_backend(settings)
     cooling = Cooling(settings.cooldown_after, settings.cooldown_seconds)
     table = RoutingTable(
         [
             BackendLanes(
-                _with_each_key(name, settings, http, demo_url),
+                _with_each_key(name, settings, http, demo_url, library or LiteLLM(http)),
                 cooling=cooling,
                 places=Places(name.prefix, limit=settings.concurrency, queue=settings.queue),
             )
@@ -64,7 +69,7 @@ def weighted_keys(told: str) -> list[tuple[str, int]]:
 
 
 def _with_each_key(
-    name: BackendName, settings: Settings, http: HttpUpstream, demo_url: str | None
+    name: BackendName, settings: Settings, http: HttpUpstream, demo_url: str | None, library: LiteLLM
 ) -> Sequence[tuple[Backend, int]]:
     match name:
         case BackendName.DEMO:
@@ -99,8 +104,9 @@ def _with_each_key(
             keys = weighted_keys(_plain(several)) if several else [(_plain(settings.openrouter_api_key), 1)]
             if not keys:
                 raise SettingsError("OPENROUTER_API_KEYS holds no key")
-            make = _openrouter if name == BackendName.OPENROUTER else _litellm
-            return [(make(settings, http, key, whose_key), weight) for key, weight in keys]
+            if name == BackendName.OPENROUTER:
+                return [(_openrouter(settings, http, key, whose_key), weight) for key, weight in keys]
+            return [(_litellm(settings, http, library, key, whose_key), weight) for key, weight in keys]
 
 
 def _openrouter(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
@@ -113,10 +119,7 @@ def _openrouter(settings: Settings, http: HttpUpstream, key: str, whose_key: str
     )
 
 
-def _litellm(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
-    library = LiteLLM(http)
-    if choose_backend(settings).backend == BackendName.LITELLM_OPENROUTER:
-        library.warm()
+def _litellm(settings: Settings, http: HttpUpstream, library: LiteLLM, key: str, whose_key: str) -> Backend:
     return LiteLLMOpenRouter(
         library,
         http,
@@ -127,14 +130,16 @@ def _litellm(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -
     )
 
 
-def assemble_universal(settings: Settings, http: HttpUpstream) -> Universal:
+def assemble_universal(settings: Settings, http: HttpUpstream, library: LiteLLM) -> Universal:
     """Give the universal stream's providers, those that are configured ready to be called."""
     return Universal(
-        LiteLLM(http),
+        library,
         http,
         provider_environment(),
         fallbacks=settings.universal_fallbacks,
         cooling=Cooling(settings.cooldown_after, settings.cooldown_seconds),
+        concurrency=settings.concurrency,
+        queue=settings.queue,
     )
 
 

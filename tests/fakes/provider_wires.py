@@ -402,6 +402,9 @@ class BedrockWire(Wire):
     def law(cls, seen: Seen) -> str:
         if not seen.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential="):
             return "The security token included in the request is invalid"
+        signed = seen.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        if missing := set(signed) - seen.headers.keys():
+            return f"The request signature we calculated does not match: {missing} were signed and not sent"
         if (first := seen.body["messages"][0]["role"]) != "user":
             return f"A conversation must start with a user message, not {first}"
         return ""
