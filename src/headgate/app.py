@@ -66,7 +66,7 @@ class Parts:
             backends=backends,
             universal=assemble_universal(settings, self.http, library),
             counter=self.counter,
-            catalog=Catalog(backends),
+            catalog=Catalog(backends, unlisted=_listed_elsewhere(backends)),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
@@ -81,6 +81,11 @@ class Parts:
             await self.sink.close()
         await self.counter.close()
         await self.http.close()
+
+
+def _listed_elsewhere(backends: RoutingTable) -> set[str]:
+    """Name the backend whose models are another's: LiteLLM and OpenRouter have the same ones."""
+    return {"openrouter"} if backends.default.name == "litellm" else {"litellm"}
 
 
 def _description(settings: Settings, instance: Instance) -> dict[str, Any]:

@@ -23,9 +23,9 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did. Of an OpenAI client's
-    request, `canonical` is what it is as a Messages request, and `chat_only` refuses what of it only a chat
-    backend can do.
+    `tried` has every target that was tried: the last one answered, if anyone did. `has_next` says that
+    somebody else can be asked if this one fails. Of an OpenAI client's request, `canonical` is what it is as
+    a Messages request, and `chat_only` refuses what of it only a chat backend can do.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    has_next: bool = False
     canonical: Json | None = None
     chat_only: list[UnsupportedContent] = field(default_factory=list)
 

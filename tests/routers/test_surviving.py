@@ -64,7 +64,7 @@ WORTH = [
     ({"status": 408, "message": "late"}, 2),
     ({"status": 409, "message": "conflict"}, 2),
     ({"status": 429, "message": "slow down"}, 2),
-    ({"status": 429, "message": "slow down", "headers": {"retry-after": "50"}}, 1),
+    ({"status": 429, "message": "slow down", "headers": {"retry-after": "4"}}, 1),
     ({"status": 500, "message": "oops"}, 2),
     ({"status": 529, "message": "busy"}, 2),
     ({"status": 402, "message": "no credit"}, 1),
