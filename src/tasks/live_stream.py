@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Translator(Protocol):
-    """Upstream SSE bytes in, Anthropic SSE bytes out, whole frames only (`wire.chat_bytes`)."""
+    """Upstream SSE bytes in, SSE bytes in the client's format out, whole frames only (`wire.chat_bytes`)."""
 
     @property
     def started(self) -> bool: ...

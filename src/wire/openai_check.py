@@ -6,10 +6,12 @@ pass: backends add to this API, and so do their clients.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from wire.body import unwritable
 from wire.check_blocks import a_list, a_string, an_object, check_cache_control, wrong
 from wire.check_tools import check_any_schema, check_schema
 from wire.errors import InvalidRequest
@@ -162,7 +164,22 @@ _PARTS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _check_tools(tools: Any, at: str) -> None:
-    for place, tool in enumerate(a_list(tools, at)):
+    """Check tools or functions. Clients send the same on every turn, so the verdict is kept by content."""
+    a_list(tools, at)
+    try:
+        encoded = orjson.dumps(tools)
+    except TypeError:
+        raise InvalidRequest(f"{unwritable(tools, at)}: nested too deeply") from None
+    _check_encoded(encoded, at)
+
+
+@lru_cache(maxsize=128)
+def _check_encoded(encoded: bytes, at: str) -> None:
+    tools = orjson.loads(encoded)
+    if at == "functions":
+        _check_functions(tools, at)
+        return
+    for place, tool in enumerate(tools):
         where = f"{at}.{place}"
         kind = a_string(an_object(tool, where).get("type", "function"), f"{where}.type")
         if kind == "function":
@@ -172,8 +189,8 @@ def _check_tools(tools: Any, at: str) -> None:
     _unique([(tool.get("function") or {}).get("name") for tool in tools], at)
 
 
-def _check_functions(functions: Any, at: str) -> None:
-    for place, function in enumerate(a_list(functions, at)):
+def _check_functions(functions: list[Any], at: str) -> None:
+    for place, function in enumerate(functions):
         _check_function(function, f"{at}.{place}")
     _unique([function["name"] for function in functions], at)
 
@@ -309,7 +326,7 @@ _OPTIONAL: dict[str, Callable[[Any, str], Any]] = {
     "parallel_tool_calls": _check_flag,
     "logprobs": _check_flag,
     "tools": _check_tools,
-    "functions": _check_functions,
+    "functions": _check_tools,
     "response_format": _check_format,
     "reasoning_effort": a_string,
     "reasoning": _check_reasoning,

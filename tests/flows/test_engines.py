@@ -15,6 +15,7 @@ from coordinators.routing import RoutingTable
 from coordinators.universal import Universal
 from express import Run, run_plainly
 from flows.attempts import Patience
+from flows.chat_completions import chat_completions, chat_streaming
 from flows.messages import messages, streaming
 from flows.universal import universal
 from tasks.exchange import Exchange, Streaming
@@ -32,6 +33,9 @@ CASES = {
     "second try": ({}, [{"status": 503, "message": "busy"}, {"text": "Hello."}], messages),
     "refused": ({}, [{"status": 402, "message": "no credit"}], messages),
     "bad input": ({"max_tokens": "many"}, [], messages),
+    "completion": ({}, [{"text": "Hello."}], chat_completions),
+    "completion, streamed": ({"stream": True}, [{"text": "Hello."}], chat_streaming),
+    "completion, bad input": ({"n": "many"}, [], chat_completions),
 }
 
 
@@ -45,12 +49,15 @@ async def answer_of(call):
         async with aclosing(answer.live.frames()) as frames:
             raw = b"".join([frame async for frame in frames])
         await answer.live.close()
-        events = [orjson.loads(line[6:]) for line in raw.split(b"\n") if line.startswith(b"data: ")]
-        events[0]["message"].pop("id")
-        return events
-    message = orjson.loads(answer.body)
-    message.pop("id")
-    return message
+        frames = [line[6:] for line in raw.split(b"\n") if line.startswith(b"data: {")]
+        return [steady(orjson.loads(frame)) for frame in frames]
+    return steady(orjson.loads(answer.body))
+
+
+def steady(told):
+    """Take out ids, and times of the upstream's."""
+    steadied = {name: value for name, value in told.items() if name not in {"id", "created"}}
+    return steadied | {"message": steady(told["message"])} if "message" in told else steadied
 
 
 def exchange_for(change):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.wire.gemini_answers import checked_request, checked_response
 from tests.wire.requests import PDF, PNG, tool
-from tests.wire.test_gemini_request import asked
+from tests.wire.test_gemini_client import asked
 from tests.wire.test_openai_answer import message
 from tests.wire.test_openai_properties import BLOCKS, TEXT, WORD, simplest
 from tests.wire.test_request_properties import JSON, LOOSE, conversations, places

@@ -173,5 +173,14 @@ def test_is_refused(wrong: dict[str, Any], told: str) -> None:
     assert raised.value.message.startswith(told)
 
 
+def test_tools_too_deep_are_refused() -> None:
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"items": deep}
+    given = body(tools=[{"type": "function", "function": {"name": "a", "parameters": deep}}])
+    with pytest.raises(InvalidRequest, match=r"^tools\.0\..*: nested too deeply$"):
+        check_openai(given)
+
+
 def test_arguments_may_be_absent_or_blank() -> None:
     assert parsed_arguments(None, "at") == parsed_arguments(" ", "at") == {}
