@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
+from flows.universal import universal as universal_flow
 from tasks.exchange import Sending, Streaming, Whole
 from tasks.render import usage_summary
 from wire.check import parse_body
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from coordinators.keys import ClientKeys
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
+    from coordinators.universal import Universal
     from express import Pipeline
     from flows.attempts import Patience
     from flows.prepare import House
@@ -37,6 +39,7 @@ class Gateway:
         self,
         *,
         backends: RoutingTable,
+        universal: Universal,
         counter: TokenCounter,
         catalog: Catalog,
         keys: ClientKeys,
@@ -48,6 +51,7 @@ class Gateway:
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
     ) -> None:
         self.backends = backends
+        self.universal = universal
         self.catalog = catalog
         self.ping_seconds = ping_seconds
         self.description = describe
@@ -94,9 +98,17 @@ class Gateway:
         )
         if isinstance(answer, Whole):
             return self._settle(answer, exchange, run)
-        frames = self._relay(answer.live, exchange, run)
-        await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
-        return Sending(frames, _answered_by(exchange) | answer.headers)
+        return await self._send(answer, exchange, run)
+
+    async def answer_universally(self, exchange: Exchange, output: str | None) -> Sending:
+        """Answer with the universal stream; `output` is the query's word for its format. Raises as above."""
+        self._keys.check(exchange.headers)
+        _peek(exchange)
+        if exchange.body is not None:
+            exchange.body["stream"] = True
+        run = self._runs.open(universal_flow, exchange, "universal")
+        answer: Streaming = await self._call(run, exchange, self.universal, output, self._patience)
+        return await self._send(answer, exchange, run)
 
     async def count_tokens(self, exchange: Exchange) -> Whole:
         """Answer a count_tokens request; raises GatewayError."""
@@ -127,6 +139,11 @@ class Gateway:
         except Exception as error:
             run.crash(error)
             raise GatewayError(f"the gateway failed on this request ({type(error).__name__})") from error
+
+    async def _send(self, answer: Streaming, exchange: Exchange, run: OpenRun) -> Sending:
+        frames = self._relay(answer.live, exchange, run)
+        await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
+        return Sending(frames, _answered_by(exchange) | answer.headers, answer.ping)
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
         run.complete({**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)})

@@ -16,18 +16,21 @@ from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.keys import ClientKeys
+from coordinators.litellm_calls import LiteLLM
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from flows.prepare import House
 from headgate import __version__
-from headgate.backends import assemble
+from headgate.backends import assemble, assemble_universal
 from headgate.parameters import load_presets
-from headgate.settings import is_loopback
+from headgate.settings import BackendName, is_loopback
 from routers import models, status
 from routers.answering import error_response, id_headers
 from routers.messages import doors
 from routers.reading import request_id
+from routers.universal import router as universal_router
+from routers.universal import universal_doors
 from tasks.apply_profile import DEFAULT_PROFILES, Profile, Profiles
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
@@ -57,10 +60,14 @@ class Parts:
         )
         self.counter = Counter(instance.counter_socket)
         self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
-        backends = assemble(settings, self.http, instance.demo_url)
+        library = LiteLLM(self.http)
+        backends = assemble(settings, self.http, instance.demo_url, library)
+        if backends.default.name == BackendName.LITELLM_OPENROUTER.prefix:
+            library.warm()
         runs: Any = instance.runs
         self.gateway = Gateway(
             backends=backends,
+            universal=assemble_universal(settings, self.http, library),
             counter=self.counter,
             catalog=Catalog(backends, unlisted=_listed_elsewhere(backends)),
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
@@ -159,8 +166,10 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
     )  # fmt: skip
     app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
     app.include_router(models.router)
+    app.include_router(universal_router)
     app.include_router(status.router)
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
+    app.include_router(universal_router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(RequestValidationError, _tell_bad_query)
@@ -173,7 +182,7 @@ class Application(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.doors = doors()
+        self.doors = doors() | universal_doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""

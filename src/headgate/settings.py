@@ -114,6 +114,10 @@ class Settings(BaseSettings):
         default_factory=dict, alias="HEADGATE_FALLBACKS"
     )
 
+    universal_fallbacks: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, alias="HEADGATE_UNIVERSAL_FALLBACKS"
+    )
+
     cooldown_after: int = Field(5, alias="HEADGATE_COOLDOWN_AFTER", ge=0)
     cooldown_seconds: float = Field(30.0, alias="HEADGATE_COOLDOWN_SECONDS", gt=0)
     concurrency: int = Field(0, alias="HEADGATE_BACKEND_CONCURRENCY", ge=0)
@@ -155,7 +159,7 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
-    @field_validator("fallbacks", mode="before")
+    @field_validator("fallbacks", "universal_fallbacks", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         table = _table(value)

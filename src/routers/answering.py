@@ -14,7 +14,7 @@ from routers.reading import read_exchange, request_id
 from tasks.exchange import Sending, Whole
 from wire.errors import GatewayError, error_body
 from wire.openai_errors import openai_error, openai_status
-from wire.sse import PING
+from wire.sse import COMMENT, PING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +29,7 @@ GONE = "headgate.gone"
 """Where a scope holds what is to be called when the client leaves."""
 
 _TAIL = 80
-_PINGS: dict[Format, bytes] = {"anthropic": PING, "openai": b": ping\n\n"}  # OpenAI has no event for it
+_PINGS: dict[Format, bytes] = {"anthropic": PING, "openai": COMMENT}  # OpenAI has no event for it
 _ENDS: dict[Format, bytes] = {"anthropic": b"message_stop", "openai": b"[DONE]"}
 _JSON = (b"content-type", b"application/json")
 _SSE = [
@@ -133,7 +133,7 @@ class Answering:
         end = _ENDS[self._form]
         async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            pinger = _Pinger(send, self._ping_seconds, _PINGS[self._form])
+            pinger = _Pinger(send, self._ping_seconds, answer.ping or _PINGS[self._form])
             try:
                 async for frame in frames:
                     if end in frame[-_TAIL:]:

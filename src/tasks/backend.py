@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from wire.dialects import OPENROUTER, Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from tasks.live_stream import Translator
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
     from wire.openai_stream import OpenAIShape
@@ -41,7 +42,8 @@ class Outgoing:
 
     `first_event`: the seconds within which the first event of a stream must come, if that matters. `shape` is
     what an OpenAI client asked of its answer's form, and None for any other client. `relayed` says that such
-    a client's own body went to a chat backend, so that the answer goes back likewise.
+    a client's own body went to a chat backend, so that the answer goes back likewise. `translate` makes the
+    translator of its stream, where neither of these says which.
     """
 
     wire: Wire
@@ -52,6 +54,7 @@ class Outgoing:
     first_event: float | None = None
     shape: OpenAIShape | None = None
     relayed: bool = False
+    translate: Callable[[], Translator] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStre
 
 
 def _translator(outgoing: Outgoing) -> Translator:
+    if outgoing.translate is not None:
+        return outgoing.translate()
     context, shape = outgoing.context, outgoing.shape
     if shape is None:
         return MessagesBytes(context.model) if outgoing.wire == "messages" else ChatBytes(context)

@@ -78,11 +78,16 @@ class Streaming:
 
     live: LiveStream
     headers: dict[str, str] = field(default_factory=dict)
+    ping: bytes | None = None
 
 
 @dataclass(slots=True)
 class Sending:
-    """A streaming answer on its way to the client: bytes to send, whole SSE frames each."""
+    """A streaming answer on its way to the client: bytes to send, whole SSE frames each.
+
+    `ping` is what is sent in a silence, where it is not the usual of the client's format.
+    """
 
     frames: AsyncIterator[bytes]
     headers: dict[str, str] = field(default_factory=dict)
+    ping: bytes | None = None

@@ -12,8 +12,10 @@ from wire.errors import GatewayError, UpstreamFailed, error_body
 from wire.sse import SseDecoder, encode_event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wire.answer import AnswerContext
-    from wire.messages import Json
+    from wire.messages import Event, Json
     from wire.sse import Frame
 
 
@@ -72,12 +74,16 @@ class ChatBytes:
         if self._error is not None or self._done:
             return out
         self._done = True
-        return out + b"".join(map(encode_event, self._stream.finish()))
+        return out + b"".join(self._write(self._stream.finish(), None))
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Give the `error` event that ends the stream instead of `message_stop`."""
         self.failed = True
         return encode_event(error_body(error, request_id))
+
+    def _write(self, events: list[Event], _chunk: Json | None) -> Iterable[bytes]:
+        """Write the events that a chunk, or the stream's end, came to."""
+        return map(encode_event, events)
 
     def _translate(self, frames: list[Frame], *, cut: bool = False) -> bytes:
         out: list[bytes] = []
@@ -87,10 +93,10 @@ class ChatBytes:
                     break
                 if data == b"[DONE]":
                     self._done = True
-                    out.extend(map(encode_event, self._stream.finish(done=True)))
+                    out.extend(self._write(self._stream.finish(done=True), None))
                     break
                 if (chunk := read_chunk(event, data, cut=cut)) is not None:
-                    out.extend(map(encode_event, self._stream.feed(chunk)))
+                    out.extend(self._write(self._stream.feed(chunk), chunk))
         except GatewayError as error:
             self.failed = True
             self._error = error

@@ -15,8 +15,8 @@ from typing import Self
 ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
 OURS = (
-    "PROXY_", "OPENROUTER_", "OPENAI_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_",
-    "BYPASS_LITELLM", "AZURE_DATABRICKS",
+    "PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_",
+    "BYPASS_LITELLM", "OPENAI_", "GEMINI_", "GOOGLE_", "COHERE_", "CO_API_KEY", "MISTRAL_", "AZURE_", "AWS_",
 )  # fmt: skip
 
 

@@ -115,3 +115,35 @@ class FakeBackends(FakeOpenRouter):
     @property
     def compatible(self) -> dict[str, str]:
         return {"OPENAI_COMPATIBLE_BASE_URL": f"{self.root}/compatible/v1"}
+
+
+class FakeProviders(FakeOpenRouter):
+    """The seven fake providers; `settings` point Headgate at them, with a key for each."""
+
+    module = "tests.fakes.providers"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "ANTHROPIC_API_KEY": "key-anthropic",
+            "ANTHROPIC_API_BASE": f"{self.root}/anthropic",
+            "OPENAI_API_KEY": "key-openai",
+            "OPENAI_BASE_URL": f"{self.root}/openai/v1",
+            "GEMINI_API_KEY": "key-gemini",
+            "GEMINI_API_BASE": f"{self.root}/gemini/v1beta",
+            "COHERE_API_KEY": "key-cohere",
+            "COHERE_API_BASE": f"{self.root}/cohere/v2/chat",
+            "MISTRAL_API_KEY": "key-mistral",
+            "MISTRAL_API_BASE": f"{self.root}/mistral/v1",
+            "AZURE_API_KEY": "key-azure",
+            "AZURE_API_BASE": f"{self.root}/azure",
+            "AZURE_API_VERSION": "2024-10-21",
+            "AWS_ACCESS_KEY_ID": "AKIDFAKE",
+            "AWS_SECRET_ACCESS_KEY": "key-bedrock",
+            "AWS_REGION_NAME": "us-east-1",
+            "AWS_BEDROCK_RUNTIME_ENDPOINT": f"{self.root}/bedrock",
+        }

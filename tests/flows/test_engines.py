@@ -9,14 +9,17 @@ import pytest
 
 from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.lanes import BackendLanes
+from coordinators.litellm_calls import LiteLLM
 from coordinators.openrouter import OpenRouter
 from coordinators.routing import RoutingTable
+from coordinators.universal import Universal
 from express import Run, run_plainly
 from flows.attempts import Patience
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.messages import messages, streaming
 from flows.prepare import House
 from tasks.apply_profile import DEFAULT_PROFILES, Profiles
+from flows.universal import universal
 from tasks.exchange import Exchange, Streaming
 from wire.errors import GatewayError
 from wire.messages import new_id
@@ -93,4 +96,42 @@ async def test_both_engines_do_the_same(openrouter, native, name):
     tasks = await native.task_runs(flow_run["id"], len(run.steps))
     recorded = {name: (task["state_name"].lower(), task["feeds"]) for name, task in tasks.items()}
     assert recorded == {step.name: (step.state, set(step.inputs)) for step in run.steps}
+    assert "Secret" not in str((flow_run, tasks))
+
+
+async def test_both_engines_do_the_same_for_the_universal_stream(providers, native):
+    http = HttpUpstream(Timeouts())
+    universal_providers = Universal(LiteLLM(http), http, providers.settings)
+    ask = ASK | {"model": "gpt-4o", "fallbacks": ["command-a-03-2025"]}
+
+    def exchange():
+        return Exchange(new_id("req"), {}, orjson.dumps(ask), body=dict(ask))
+
+    async def chunks_of(call):
+        answer = await call
+        async with aclosing(answer.live.frames()) as frames:
+            raw = b"".join([frame async for frame in frames])
+        await answer.live.close()
+        return [orjson.loads(line[6:]) | {"raw": None} for line in raw.split(b"\n") if line]
+
+    replies = ({"status": 529, "message": "busy"}, {"status": 529, "message": "busy"}, {"text": "Hello."})
+    brief = Patience(retries=0)
+    providers.script(*replies)
+    run = Run(universal.name, name="express")
+    by_express = await chunks_of(run.call(universal, exchange(), universal_providers, None, brief))
+    providers.script(*replies)
+    title = f"native-{new_id('run')}"
+    by_prefect = await chunks_of(
+        run_plainly(universal, exchange(), universal_providers, None, brief, name=title)
+    )
+    await http.close()
+    assert by_express == by_prefect
+    assert by_express[0]["provider"] == "cohere"
+    flow_run = await native.flow_run(title)
+    tasks = await native.task_runs(flow_run["id"], len(run.steps))
+    assert [step.name.split("-")[0] for step in run.steps] == [
+        "read_universal_request", "find_providers",
+        *["convert_request", "open_stream"] * 3,
+    ]  # fmt: skip
+    assert set(tasks) == {step.name for step in run.steps}
     assert "Secret" not in str((flow_run, tasks))

@@ -79,7 +79,7 @@ def test_a_name_finds_its_backend(all_of_them, openrouter, backends, asked, back
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("litel:gpt-5", "prefixes are openrouter:, databricks:"),
+        ("litel:gpt-5", "prefixes are openrouter:, litellm:, databricks:"),
         ("no-such-model", "aliases are big"),
         ("databricks:vendor/model", "DATABRICKS_MODELS"),
         ("anthropic:gpt-5", "Anthropic has Claude models"),
