@@ -107,7 +107,9 @@ class Gateway:
         if exchange.body is not None:
             exchange.body["stream"] = True
         run = self._runs.open(universal_flow, exchange, "universal")
-        answer: Streaming = await self._call(run, exchange, self.universal, output, self._patience)
+        answer: Streaming = await self._call(
+            run, exchange, self.universal, output, self._patience, self._house
+        )
         return await self._send(answer, exchange, run)
 
     async def count_tokens(self, exchange: Exchange) -> Whole:

@@ -239,7 +239,7 @@ def _check_one_choice(choice: Any, at: str, names: set[Any], any_tools: bool) ->
             _check_named(function, f"{at}.function", names)
         case "allowed_tools":
             allowed = an_object(choice.get("allowed_tools"), f"{at}.allowed_tools")
-            if allowed.get("mode") not in {"auto", "required"}:
+            if allowed.get("mode") not in ("auto", "required"):  # a tuple: what is there may be a list
                 raise InvalidRequest(f"{at}.allowed_tools.mode: must be auto or required")
             listed = a_list(allowed.get("tools"), f"{at}.allowed_tools.tools")
             for place, tool in enumerate(listed):

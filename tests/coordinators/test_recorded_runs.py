@@ -50,7 +50,7 @@ def post(gateway, body):
 async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, reader):
     openrouter.script({"text": "word " * 40, "chunk": 5, "delay": 0.1, "usage": {"input": 11, "output": 22}})
     async with httpx.AsyncClient() as client:
-        body = ASK | {"stream": True}
+        body = ASK | {"stream": True, "min_p": 0.1, "thinking": {"type": "adaptive"}}
         async with client.stream("POST", f"{recorded.url}/v1/messages", json=body, timeout=30) as answer:
             name = f"streaming-{answer.headers['request-id']}"
             running = await reader.flow_run(name)
@@ -61,13 +61,15 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
     assert run["parameters"]["messages"] == 1
     steps = await reader.task_runs(run["id"], 8)
     fed = {name: task["feeds"] for name, task in steps.items()}
+    first = {"validate_request-0", "resolve_model-0"}
     assert fed == {
         "validate_request-0": set(),
         "resolve_model-0": {"validate_request-0"},
-        "inject_openrouter_parameters-0": {"validate_request-0", "resolve_model-0"},
-        "inject_openai_parameters-0": {"inject_openrouter_parameters-0", "resolve_model-0"},
+        "inject_openrouter_parameters-0": first,
+        # a body that a step has changed still holds what the first one gave
+        "inject_openai_parameters-0": {*first, "inject_openrouter_parameters-0"},
         "apply_profile-0": {"inject_openai_parameters-0", "resolve_model-0"},
-        "convert_request-0": {"apply_profile-0", "resolve_model-0"},
+        "convert_request-0": {*first, "apply_profile-0"},
         "open_stream-0": {"convert_request-0"},
         "relay_stream-0": {"open_stream-0"},
     }
@@ -82,7 +84,7 @@ async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter,
     run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Failed")
     assert "all busy" in run["state"]["message"]
     assert "session:session-of-the-test" in run["tags"]
-    steps = await reader.task_runs(run["id"], 8)
+    steps = await reader.task_runs(run["id"], 5)
     assert [name for name, task in steps.items() if task["state_name"] == "Failed"] != []
     assert {"call_backend-0", "call_backend-1"} <= set(steps)
 
@@ -92,10 +94,8 @@ async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrou
     answer = post(recorded, ASK | {"model": "first/model"})
     assert answer.json()["model"] == "first/model"
     run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Completed")
-    prepared = ("inject_openrouter_parameters", "inject_openai_parameters", "apply_profile")
-    steps = await reader.task_runs(run["id"], 13)
+    steps = await reader.task_runs(run["id"], 7)
     assert {name: task["state_name"] for name, task in steps.items()} == {
-        **{f"{name}-{route}": "Completed" for name in prepared for route in (0, 1)},
         "validate_request-0": "Completed", "resolve_model-0": "Completed",
         "convert_request-0": "Completed", "call_backend-0": "Failed",
         "convert_request-1": "Completed", "call_backend-1": "Completed", "render_message-0": "Completed",

@@ -18,8 +18,8 @@ from flows.attempts import Patience
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.messages import messages, streaming
 from flows.prepare import House
-from tasks.apply_profile import DEFAULT_PROFILES, Profiles
 from flows.universal import universal
+from tasks.apply_profile import DEFAULT_PROFILES, Profiles
 from tasks.exchange import Exchange, Streaming
 from wire.errors import GatewayError
 from wire.messages import new_id
