@@ -215,7 +215,8 @@ def _add_format(made: Json, system: list[str], config: Json) -> None:
 
 def _add_thinking(made: Json, config: Json) -> None:
     """Say how much to think; -1 leaves that to the model. What is not to be shown is omitted."""
-    budget, level = config.get("thinkingBudget"), config.get("thinkingLevel")
+    budget = config.get("thinkingBudget")
+    level = a_string(config.get("thinkingLevel") or "", "generationConfig.thinkingConfig.thinkingLevel")
     if budget == 0:
         made["thinking"] = {"type": "disabled"}
         return
