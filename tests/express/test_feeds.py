@@ -17,6 +17,12 @@ class Unfilled:
     value: Any
 
 
+@dataclass(slots=True)
+class HalfFilled:
+    value: Any
+    other: Any
+
+
 def fed(feeds: Feeds, *args: Any, **kwargs: Any) -> tuple[str, ...]:
     return feeds.of(args, kwargs)
 
@@ -74,6 +80,10 @@ def test_a_slot_never_filled_is_no_component() -> None:
     feeds, empty = Feeds(), Unfilled.__new__(Unfilled)
     feeds.add(empty, "a-0")
     assert fed(feeds, empty) == ("a-0",)
+    half, value = HalfFilled.__new__(HalfFilled), object()
+    half.value = value
+    feeds.add(half, "b-0")
+    assert fed(feeds, value) == ("b-0",)
 
 
 def test_what_is_cleared_is_let_go() -> None:

@@ -13,7 +13,7 @@ from tests.wire.requests import request
 from wire.check import check_request
 from wire.errors import InvalidRequest
 from wire.parameters import OPENAI, OPENROUTER, PARAMETERS
-from wire.sources import from_environment, from_headers
+from wire.sources import from_environment, from_headers, names_parameters
 
 GOOD: dict[str, list[Any]] = {
     "min_p": [0, 1, 0.05],
@@ -132,6 +132,12 @@ def test_bad_values_are_refused_by_name_from_everywhere(name: str, value: Any, r
     with pytest.raises(InvalidRequest) as said:
         from_environment({variable: written(value)})
     assert said.value.message.startswith(f"{variable}: {start}")
+
+
+def test_only_some_headers_may_name_a_parameter() -> None:
+    assert names_parameters({"accept": "*/*", "x-openrouter-min-p": "0.1"})
+    assert names_parameters({"x-openai-seed": "1"})
+    assert not names_parameters({"accept": "*/*", "x-stainless-lang": "python"})
 
 
 def test_null_says_nothing() -> None:
