@@ -1,7 +1,7 @@
 """`/v1/messages`, `/v1/messages/count_tokens`, and `/v1/chat/completions` for OpenAI's clients.
 
 These are doors of their own, before FastAPI's routes: its middleware, routing and parsing cost more than
-all the steps of a small request (docs/decisions/0005-plain-routes.md).
+all the steps of a small request (docs/decisions/0005-doors.md).
 """
 
 from __future__ import annotations
