@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flows.attempts import Patience
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
-    from tasks.live_stream import LiveStream
+    from tasks.live_stream import Live
 
 
 class Gateway:
@@ -52,7 +52,7 @@ class Gateway:
         self._runs = runs
         self._patience = patience
         self._check_health = check_health
-        self._open: set[LiveStream] = set()
+        self._open: set[Live] = set()
         self._ended = asyncio.Event()
 
     @property
@@ -116,7 +116,7 @@ class Gateway:
         answer.headers.update(_answered_by(exchange))
         return answer
 
-    async def _relay(self, live: LiveStream, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
+    async def _relay(self, live: Live, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
         """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""
         tally = _Tally(exchange, live)
         relay = run.open_step("relay_stream")
@@ -168,7 +168,7 @@ class Gateway:
 class _Tally:
     """What a stream's run says of it at its end."""
 
-    def __init__(self, exchange: Exchange, live: LiveStream) -> None:
+    def __init__(self, exchange: Exchange, live: Live) -> None:
         self.size = 0
         self._exchange = exchange
         self._live = live

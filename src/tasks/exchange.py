@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from tasks.backend import Target
-    from tasks.live_stream import LiveStream
+    from tasks.cache import CacheUse
+    from tasks.live_stream import Live
     from wire.messages import Json
 
 Format: TypeAlias = Literal["anthropic", "openai"]
@@ -22,7 +23,8 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did.
+    `tried` has every target that was tried: the last one answered, if anyone did. `cache` is the answer
+    cache's part in this request, if it has one.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    cache: CacheUse | None = None
 
     @property
     def stream(self) -> bool:
@@ -68,7 +71,7 @@ class Whole:
 class Streaming:
     """An answer whose first event has come, and whose rest is still to be read."""
 
-    live: LiveStream
+    live: Live
     headers: dict[str, str] = field(default_factory=dict)
 
 

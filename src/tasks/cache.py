@@ -1,0 +1,44 @@
+"""What the flows need to know of the answer cache: its part in one request, and what it gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tasks.backend import Route
+    from tasks.exchange import Streaming, Whole
+    from wire.messages import Json
+    from wire.timeline import Entry
+
+T = TypeVar("T")
+
+
+class CacheUse(Protocol):
+    """The cache as one request uses it. Nothing here raises because the store failed."""
+
+    @property
+    def paced(self) -> bool:
+        """Whether a stored stream is replayed in its own time."""
+        ...
+
+    async def find(self, body: Json, route: Route) -> Entry | None:
+        """Give the stored answer, if there is one that the request takes; NotFound if it takes no other."""
+        ...
+
+    async def whole(self, ask: Callable[[], Awaitable[Whole]]) -> Whole:
+        """Give what `ask` does, or what an identical request in flight is given, if that was asked for."""
+        ...
+
+    async def stream(self, ask: Callable[[], Awaitable[Streaming]]) -> Streaming:
+        """Give what `ask` does, likewise; several requests may then read one stream."""
+        ...
+
+    def keep_whole(self, answer: Whole) -> None:
+        """Store a finished answer, in the background, if it is one to keep."""
+        ...
+
+    def keep_stream(self, answer: Streaming) -> Streaming:
+        """Give the same stream, which stores itself once it has ended well."""
+        ...
