@@ -1,8 +1,8 @@
 """The answer cache: who may use it, what it holds, what it counts. Its store may fail; no request does by it.
 
-    use = cache.consider(exchange, tenant)   # None: this request has nothing to do with the cache
-    exchange.cache = use                     # the flow looks up, shares and stores through it
-    answer.headers |= use.headers            # x-headgate-cache, age
+use = cache.consider(exchange, tenant)   # None: this request has nothing to do with the cache
+exchange.cache = use                     # the flow looks up, shares and stores through it
+answer.headers |= use.headers            # x-headgate-cache, age
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ NOTE_SECONDS = 2.0
 
 PAUSE_SECONDS = 5.0
 """How long requests go on uncached after the store failed."""
+
+OPENING_SECONDS = 0.5
+"""How long a request waits for the store to be opened."""
 
 _MOST_PENDING = 64 * 1024 * 1024
 
@@ -98,7 +101,7 @@ class AnswerCache:
             self._spawn(self._discard(key))
             return None
         except StoreFailed as error:
-            self.fail(error)
+            self.fail(error, pause=not error.reopen)
             return None
         self.counts.latencies["miss" if entry is None else "hit"].append(time.perf_counter() - started)
         self._note_soon()
@@ -111,9 +114,7 @@ class AnswerCache:
         self._used[key] = time.time()
         self._note_soon()
 
-    def keep(
-        self, key: bytes, facts: Json, message: bytes, ticks: list[Tick], *, seconds: float
-    ) -> None:
+    def keep(self, key: bytes, facts: Json, message: bytes, ticks: list[Tick], *, seconds: float) -> None:
         """Store an answer in the background, for so many seconds. Too many at once: some are left out."""
         size = len(message) + sum(len(tick.data) for tick in ticks)
         if seconds <= 0 or self._pending_size + size > _MOST_PENDING:
@@ -140,46 +141,47 @@ class AnswerCache:
         started = time.perf_counter()
         value, told = await loop.run_in_executor(self._packing, packed, key, facts, message, ticks)
         try:
-            await self.store.put(key, value, told, seconds)
+            self.counts.add("evicted", await self.store.put(key, value, told, seconds))
         except StoreFailed as error:
             self.counts.add("not_stored")
-            self.fail(error, reading=False)
+            self.fail(error)
             return
+        self.trouble = None
         self.counts.add("stored")
         self.counts.latencies["write"].append(time.perf_counter() - started)
         self._note_soon()
 
     async def ready(self) -> bool:
-        """Open the store if it is not; false while it cannot be used."""
+        """Open the store if it is not; false while it cannot be used, or takes long to open."""
         if self._opening is None:
             if time.monotonic() < self._resume_at:
                 return False
             self._opening = asyncio.create_task(self.store.open())
-        if self._opening.done() and self._opening.exception() is None:
+        opening = self._opening
+        if not opening.done():
+            await asyncio.wait({opening}, timeout=OPENING_SECONDS)
+            if not opening.done():
+                return False
+        if (error := opening.exception()) is None:
             return True
-        try:
-            await asyncio.shield(self._opening)
-        except StoreFailed as error:
-            self.fail(error)
-            return False
-        self.trouble = None
-        return True
+        self.fail(error if isinstance(error, StoreFailed) else StoreFailed(repr(error)), pause=True)
+        return False
 
-    def fail(self, error: StoreFailed, *, reading: bool = True) -> None:
-        """Note that the store failed; if it was in reading, leave it alone for a while and open it anew."""
+    def fail(self, error: StoreFailed, *, pause: bool = False) -> None:
+        """Note that the store failed; after a pause, in which requests go on uncached, it is opened anew."""
         self.counts.add("failures")
         if self.trouble != str(error):
             self.trouble = str(error)
             _log.warning("cache store failed, requests go on uncached", because=self.trouble)
-        if reading:
+        if pause or error.reopen:
             self._opening = None
-            self._resume_at = time.monotonic() + PAUSE_SECONDS
+            self._resume_at = time.monotonic() + PAUSE_SECONDS if pause else 0.0
 
     async def _discard(self, key: bytes) -> None:
         try:
             await self.store.delete([key])
         except StoreFailed as error:
-            self.fail(error, reading=False)
+            self.fail(error)
 
     def _note_soon(self) -> None:
         if self._noting is None:
@@ -200,7 +202,7 @@ class AnswerCache:
                 await self.store.note(used, counts)
                 return
         except StoreFailed as error:
-            self.fail(error, reading=False)
+            self.fail(error)
         self.counts.give_back(counts)
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:

@@ -21,7 +21,9 @@ class CacheCounts:
 
     def __init__(self) -> None:
         self._new: defaultdict[str, float] = defaultdict(float)
-        self.latencies: dict[str, deque[float]] = {name: deque(maxlen=_KEPT) for name in ("hit", "miss", "write")}
+        self.latencies: dict[str, deque[float]] = {
+            name: deque(maxlen=_KEPT) for name in ("hit", "miss", "write")
+        }
 
     def add(self, name: str, by: float = 1) -> None:
         """Count."""
@@ -29,7 +31,10 @@ class CacheCounts:
 
     def saved(self, summary: Mapping[str, Any]) -> None:
         """Count what a hit saved: `summary` is that of the answer when it was paid."""
-        for ours, theirs in (("saved_input_tokens", "input_tokens"), ("saved_output_tokens", "output_tokens")):
+        for ours, theirs in (
+            ("saved_input_tokens", "input_tokens"),
+            ("saved_output_tokens", "output_tokens"),
+        ):
             self._new[ours] += _number(summary.get(theirs))
         for name in ("cache_read_input_tokens", "cache_creation_input_tokens"):
             self._new["saved_input_tokens"] += _number(summary.get(name))

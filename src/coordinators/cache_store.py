@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
 
 class StoreFailed(Exception):
-    """The store cannot do it now; the message says why. No request fails by it."""
+    """The store cannot do it now; the message says why. No request fails by it.
+
+    `reopen` says that it is to be opened anew before it is used again.
+    """
+
+    def __init__(self, message: str, *, reopen: bool = False) -> None:
+        super().__init__(message)
+        self.reopen = reopen
 
 
 class Row(NamedTuple):
@@ -42,11 +49,11 @@ class Store(Protocol):
         ...
 
     async def get(self, key: bytes) -> bytes | None:
-        """Give the value stored under `key`, if it has not expired."""
+        """Give the value stored under `key`, if it has not expired; raises Junk for what nobody stored."""
         ...
 
-    async def put(self, key: bytes, value: bytes, facts: bytes, seconds: float) -> None:
-        """Store a value for so many seconds, making room by what was not used for longest."""
+    async def put(self, key: bytes, value: bytes, facts: bytes, seconds: float) -> int:
+        """Store a value for so many seconds; what was not used for longest makes room. Give how many did."""
         ...
 
     async def delete(self, keys: Sequence[bytes]) -> int:

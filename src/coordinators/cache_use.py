@@ -1,4 +1,4 @@
-"""The answer cache as one request uses it: what was asked of it, what it found, what the answer says of it."""
+"""The answer cache as one request uses it: what was asked of it, what it found, what is said of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Use:
     @property
     def headers(self) -> dict[str, str]:
         """Give what the answer says of the cache."""
-        told = {"x-headgate-cache": self.outcome}
+        told: dict[str, str] = {"x-headgate-cache": self.outcome}
         if self.outcome == "hit":
             told["age"] = str(int(self.age))
         if self.note is not None:

@@ -79,9 +79,7 @@ class _Call:
 class _Broadcast:
     """One upstream stream that several requests read, each from its beginning."""
 
-    def __init__(
-        self, ask: Callable[[], Awaitable[Streaming]], forget: Callable[[_Broadcast], None]
-    ) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Streaming]], forget: Callable[[_Broadcast], None]) -> None:
         self.pieces: list[bytes] = []
         self.ended = False
         self.error: GatewayError | None = None

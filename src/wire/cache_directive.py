@@ -1,4 +1,4 @@
-"""What a request says of the response cache: in `x-headgate-cache`, in `cache-control`, or in a `cache` object.
+"""What a request says of the response cache, in headers or in a `cache` object.
 
     x-headgate-cache: MODE[; ttl=SECONDS][; stale=SECONDS][; tags=A,B][; single-flight][; replay=paced]
 
@@ -62,7 +62,7 @@ def from_headers(headers: Mapping[str, str]) -> Directive:
 
 
 def from_object(value: Any) -> Directive:
-    """Read the `cache` object of a body: the header's words as fields; InvalidRequest has the field's path."""
+    """Read the `cache` object of a body, the header's words as fields; InvalidRequest has the path."""
     if not isinstance(value, dict):
         raise InvalidRequest("cache: must be an object")
     read: dict[str, Any] = {"mode": "on"}
@@ -114,7 +114,9 @@ def _seconds(given: Any, where: str) -> float:
 
 def _tags(given: Any, where: str) -> tuple[str, ...]:
     tags = given if isinstance(given, list) else []
-    if not 0 < len(tags) <= _MOST_TAGS or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+    if not 0 < len(tags) <= _MOST_TAGS or not all(
+        isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags
+    ):
         raise InvalidRequest(f"{where}: must be 1 to {_MOST_TAGS} tags of letters, digits and _.:/@-")
     return tuple(sorted(set(tags)))
 

@@ -88,7 +88,10 @@ def encode(key: bytes, facts: Json, message: bytes, timeline: Sequence[Tick] = (
     """Write an answer for storage under `key`; `message` or `timeline` may be empty, not both."""
     ticks = b"".join(_TICK.pack(min(max(ms, 0), 0xFFFF_FFFF), len(data)) for ms, data in timeline)
     frames = b"".join(data for _, data in timeline)
-    parts = [orjson.dumps(facts), *(zlib.compress(part, _LEVEL) if part else b"" for part in (message, ticks, frames))]
+    parts = [
+        orjson.dumps(facts),
+        *(zlib.compress(part, _LEVEL) if part else b"" for part in (message, ticks, frames)),
+    ]
     rest = _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
     return _MAGIC + _digest(key, rest) + rest
 

@@ -42,7 +42,11 @@ def unfold(message: Message) -> Iterator[Event]:
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     delta = {name: message[name] for name in _LATE if name in message}
-    yield {"type": "message_delta", "delta": {"stop_reason": None, "stop_sequence": None, **delta}, "usage": usage}
+    yield {
+        "type": "message_delta",
+        "delta": {"stop_reason": None, "stop_sequence": None, **delta},
+        "usage": usage,
+    }
     yield {"type": "message_stop"}
 
 
