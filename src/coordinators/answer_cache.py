@@ -26,7 +26,7 @@ from wire.timeline import Junk, decode, encode
 from wire.unfold import fold_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from coordinators.cache_settings import CacheSettings
     from coordinators.cache_store import Store
@@ -57,6 +57,7 @@ class AnswerCache:
         self.store = store
         self.counts = CacheCounts()
         self.flights = Flights()
+        self.refreshing: set[bytes] = set()
         self.trouble: str | None = None
         self._opening: asyncio.Task[None] | None = None
         self._resume_at = 0.0
@@ -73,20 +74,21 @@ class AnswerCache:
             return "shared"
         return hashlib.sha256(b"headgate tenant " + name.encode()).hexdigest()[:16]
 
-    def consider(self, exchange: Exchange, tenant: str, directive: Directive | None = None) -> Use | None:
-        """Give the cache's part in a request; None if it has none. InvalidRequest for a wrong header.
-
-        `directive` is what the request's body said; its headers are then not asked.
-        """
-        asked = from_headers(exchange.headers) if directive is None else directive
-        if asked.mode is None:
+    def consider(self, exchange: Exchange, tenant: str) -> Use | None:
+        """Give the cache's part in a request; None if it has none. InvalidRequest for a wrong header."""
+        directive = from_headers(exchange.headers)
+        if directive.mode is None:
             if not self.settings.on:
                 return None
-            asked = replace(asked, mode="on")
-        return Use(self, asked, self.tenant(tenant), exchange)
+            directive = replace(directive, mode="on")
+        return self.take(exchange, tenant, directive)
 
-    async def read(self, key: bytes) -> Entry | None:
-        """Give what is stored under the key; None too if the store cannot say."""
+    def take(self, exchange: Exchange, tenant: str, directive: Directive) -> Use:
+        """Give the cache's part in a request that says how the cache is used."""
+        return Use(self, directive, self.tenant(tenant), exchange)
+
+    async def read(self, key: bytes, unpack: Callable[[Entry], None]) -> Entry | None:
+        """Give what is stored under the key, unpacked; None too if the store cannot say, or holds junk."""
         if (writing := self._pending.get(key)) is not None:
             await asyncio.wait({writing}, timeout=1.0)
         if not await self.ready():
@@ -95,6 +97,8 @@ class AnswerCache:
         try:
             value = await self.store.get(key)
             entry = None if value is None else decode(key, value)
+            if entry is not None:
+                unpack(entry)
         except Junk as junk:
             self.counts.add("refused")
             _log.warning("stored answer refused", because=str(junk), key=key.hex()[:16])

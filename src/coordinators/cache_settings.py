@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ class CacheSettings:
     settings put into every request: another house, another answer.
     """
 
-    folder: Path = Path("cache")
-    url: str | None = None
     on: bool = False
     ttl: float = DEFAULT_TTL
     ttls: Mapping[str, float] = field(default_factory=dict)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from tasks.exchange import Exchange, Whole
 from wire.cache_key import cache_key
 from wire.errors import NotFound
+from wire.messages import new_id
 from wire.timeline import Tick
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from coordinators.answer_cache import AnswerCache
     from tasks.backend import Route, Target
-    from tasks.exchange import Exchange, Streaming, Whole
+    from tasks.exchange import Streaming
     from tasks.live_stream import Live, Telling
     from wire.cache_directive import Directive
     from wire.errors import GatewayError
@@ -32,16 +35,23 @@ class Use:
     `outcome` and `age` are what the answer says; `note` says how, where a hit or a miss was no plain one.
     """
 
-    def __init__(self, cache: AnswerCache, directive: Directive, tenant: str, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        cache: AnswerCache,
+        directive: Directive,
+        tenant: str,
+        exchange: Exchange,
+        key: bytes | None = None,
+    ) -> None:
         self.directive = directive
         self.outcome: Literal["hit", "miss", "bypass"] = "bypass"
         self.age = 0.0
         self.note: str | None = None
-        self.key: bytes | None = None
+        self.key = key
         self.stale = False
         self._cache = cache
         self._tenant = tenant
-        self._exchange = exchange
+        self.exchange = exchange
         self._target: Target | None = None
 
     @property
@@ -64,6 +74,25 @@ class Use:
         """Give the run's tags."""
         return [f"cache:{self.outcome}", *([f"cache:{self.note}"] if self.note else ())]
 
+    def again(self) -> Use | None:
+        """Give the use of a request like this one that asks anew; None if one is under way."""
+        if self.key in self._cache.refreshing:
+            return None
+        exchange = self.exchange
+        anew = Exchange(new_id("req"), exchange.headers, exchange.raw, exchange.body)
+        return Use(self._cache, replace(self.directive, mode="refresh"), self._tenant, anew, key=self.key)
+
+    @contextmanager
+    def refreshing(self) -> Iterator[None]:
+        """Say that this request asks anew for an answer, so that no other does."""
+        key = self.key
+        assert key is not None  # noqa: S101 - only what was found is asked for anew
+        self._cache.refreshing.add(key)
+        try:
+            yield
+        finally:
+            self._cache.refreshing.discard(key)
+
     async def find(self, body: Json, route: Route) -> Entry | None:
         """Give the stored answer, if there is one that the request takes; NotFound if it takes no other."""
         cache, directive = self._cache, self.directive
@@ -76,13 +105,13 @@ class Use:
             tenant=self._tenant,
             backend=target.backend,
             model=target.model,
-            headers=self._exchange.headers,
+            headers=self.exchange.headers,
             house=cache.settings.house,
         )
         self.outcome = "miss"
         entry = None
         if directive.mode != "refresh" and directive.max_age != 0:
-            entry = await cache.read(self.key)
+            entry = await cache.read(self.key, self._unpack)
         if entry is None or not self._takes(entry):
             cache.counts.add("misses")
             if directive.mode == "only":
@@ -92,9 +121,16 @@ class Use:
         cache.hit(self.key, entry)
         return entry
 
+    def _unpack(self, entry: Entry) -> None:
+        """Unpack the form that the client asked for; raises Junk."""
+        if self.exchange.stream:
+            entry.pieces(paced=self.paced)
+        else:
+            entry.message()
+
     def _takes(self, entry: Entry) -> bool:
-        """Decide by age and form; an answer past its time is taken if the request says so."""
-        if not (entry.has_message or (self._exchange.stream and entry.has_stream)):
+        """Decide by form and age; an answer past its time is taken if the request says so."""
+        if not (self.exchange.stream or entry.has_message):
             return False
         try:
             age = time.time() - float(entry.facts["stored"])
@@ -117,9 +153,10 @@ class Use:
         if self.key is None or not self.directive.single_flight:
             return await ask()
         answer, joined = await self._cache.flights.whole(self.key, ask)
-        if joined:
-            self._joined()
-        return answer
+        if not joined:
+            return answer
+        self._joined()
+        return Whole(answer.body, summary={**answer.summary, "cost_usd": None})  # the other one pays
 
     async def stream(self, ask: Callable[[], Awaitable[Streaming]]) -> Streaming:
         """Give what `ask` does, likewise; several requests may then read one stream."""
@@ -162,7 +199,7 @@ class Use:
         """Say whether an answer is complete, small enough, and the first choice's own."""
         settings = self._cache.settings
         kept = self.key is not None and stop_reason in settings.kept and size <= settings.largest
-        kept = kept and self._exchange.tried[-1:] == [self._target]  # a fallback's is not what was asked for
+        kept = kept and self.exchange.tried[-1:] == [self._target]  # a fallback's is not what was asked for
         if not kept:
             self._cache.counts.add("not_stored")
         return kept

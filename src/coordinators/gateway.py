@@ -11,12 +11,15 @@ from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
 from tasks.exchange import Sending, Streaming, Whole
 from tasks.render import usage_summary
+from wire.cache_directive import from_object
 from wire.check import parse_body
 from wire.errors import GatewayError, InvalidRequest, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from coordinators.answer_cache import AnswerCache
+    from coordinators.cache_use import Use
     from coordinators.catalog import Catalog
     from coordinators.keys import ClientKeys
     from coordinators.routing import RoutingTable
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
     from tasks.live_stream import Live
+    from wire.cache_directive import Directive
 
 
 class Gateway:
@@ -39,12 +43,14 @@ class Gateway:
         keys: ClientKeys,
         runs: FlowRuns,
         patience: Patience,
+        cache: AnswerCache,
         ping_seconds: float,
         describe: Callable[[], dict[str, Any]],
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
     ) -> None:
         self.backends = backends
         self.catalog = catalog
+        self.cache = cache
         self.ping_seconds = ping_seconds
         self.description = describe
         self._counter = counter
@@ -53,6 +59,7 @@ class Gateway:
         self._patience = patience
         self._check_health = check_health
         self._open: set[Live] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
 
     @property
@@ -70,8 +77,53 @@ class Gateway:
 
     async def answer(self, exchange: Exchange) -> Whole | Sending:
         """Answer a Messages request; raises GatewayError."""
-        self._keys.check(exchange.headers)
+        tenant = self._keys.check(exchange.headers)
         _peek(exchange)
+        exchange.cache = use = self.cache.consider(exchange, tenant)
+        answer = await self._answer(exchange)
+        if use is not None:
+            self._refresh(use)
+        return answer
+
+    async def answer_cached(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a Messages request as a stream; its `cache` object says how the cache is used."""
+        tenant = self._keys.check(exchange.headers)
+        body = parse_body(exchange.raw)
+        directive = from_object(body.get("cache", {}))
+        exchange.body = {name: value for name, value in body.items() if name != "cache"} | {"stream": True}
+        exchange.cache = use = self.cache.take(exchange, tenant, directive)
+        answer = await self._answer(exchange)
+        self._refresh(use)
+        return answer
+
+    async def warm(self, exchange: Exchange, tenant: str, directive: Directive) -> str:
+        """Have the answer to a request stored, if it is not; give `hit`, or `miss` if it was asked for."""
+        use = self.cache.take(exchange, tenant, directive)
+        await self._read_through(exchange, use)
+        return use.outcome
+
+    async def _read_through(self, exchange: Exchange, use: Use) -> None:
+        exchange.cache = use
+        answer = await self._answer(exchange)
+        if isinstance(answer, Sending):
+            async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+                async for _ in frames:
+                    pass
+
+    def _refresh(self, use: Use) -> None:
+        """Ask anew, in the background, for what was answered though its time was over."""
+        if not use.stale or (again := use.again()) is None:
+            return
+
+        async def refresh() -> None:
+            with again.refreshing(), suppress(GatewayError):
+                await self._read_through(again.exchange, again)
+
+        task = asyncio.create_task(refresh())
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
+
+    async def _answer(self, exchange: Exchange) -> Whole | Sending:
         flow = streaming if exchange.stream else messages
         run = self._runs.open(flow, exchange, self._first_choice(exchange))
         answer: Whole | Streaming = await self._call(run, exchange, self.backends, self._patience)
@@ -79,7 +131,7 @@ class Gateway:
             return self._settle(answer, exchange, run)
         frames = self._relay(answer.live, exchange, run)
         await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
-        return Sending(frames, _answered_by(exchange) | answer.headers)
+        return Sending(frames, _told(exchange) | answer.headers)
 
     async def count_tokens(self, exchange: Exchange) -> Whole:
         """Answer a count_tokens request; raises GatewayError."""
@@ -113,8 +165,13 @@ class Gateway:
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
         run.complete({**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)})
-        answer.headers.update(_answered_by(exchange))
+        self._count_usage(answer.summary, exchange)
+        answer.headers.update(_told(exchange))
         return answer
+
+    def _count_usage(self, summary: dict[str, Any], exchange: Exchange) -> None:
+        if exchange.tried:  # and not answered from the cache
+            self.cache.counts.asked_upstream(summary)
 
     async def _relay(self, live: Live, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
         """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""
@@ -131,7 +188,8 @@ class Gateway:
             if live.translator.failed:
                 run.fail(GatewayError("the upstream told of an error in mid-stream"), tally.summary())
             else:
-                run.complete(tally.summary())
+                run.complete(summary := tally.summary())
+                self._count_usage(summary, exchange)
         except GatewayError as error:
             told = Overloaded("the gateway is shutting down; send the request again") if live.cut else error
             relay.fail(told)
@@ -186,8 +244,10 @@ class _Tally:
         }
 
 
-def _answered_by(exchange: Exchange) -> dict[str, str]:
-    return {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+def _told(exchange: Exchange) -> dict[str, str]:
+    """Say in headers who answered, and what the cache did."""
+    told = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+    return told | exchange.cache.headers if exchange.cache is not None else told
 
 
 def _trials(exchange: Exchange) -> dict[str, Any]:

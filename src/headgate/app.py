@@ -21,6 +21,7 @@ from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
 from headgate import __version__
 from headgate.backends import assemble
+from headgate.cache import assemble_cache
 from headgate.settings import is_loopback
 from routers import models, status
 from routers.answering import error_response
@@ -54,6 +55,7 @@ class Parts:
         )
         self.counter = Counter(instance.counter_socket)
         self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
+        self.cache = assemble_cache(settings)
         backends = assemble(settings, self.http, instance.demo_url)
         runs: Any = instance.runs
         self.gateway = Gateway(
@@ -63,13 +65,15 @@ class Parts:
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
+            cache=self.cache,
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
             check_health=_health_check(instance, backends),
         )
 
     async def close(self) -> None:
-        """Flush the runs and close every connection."""
+        """Store what is being stored, flush the runs and close every connection."""
+        await self.cache.close()
         if self.sink is not None:
             await self.sink.close()
         await self.counter.close()

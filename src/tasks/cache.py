@@ -19,6 +19,16 @@ class CacheUse(Protocol):
     """The cache as one request uses it. Nothing here raises because the store failed."""
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says of the cache."""
+        ...
+
+    @property
+    def tags(self) -> list[str]:
+        """What the run is tagged with."""
+        ...
+
+    @property
     def paced(self) -> bool:
         """Whether a stored stream is replayed in its own time."""
         ...

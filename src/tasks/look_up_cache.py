@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import orjson
-
 from express import step
 from tasks.exchange import Streaming, Whole
 from wire.errors import UpstreamFailed, error_body
 from wire.sse import encode_event
-from wire.timeline import Tick
-from wire.unfold import unfold_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.cache import CacheUse
     from wire.errors import GatewayError
     from wire.messages import Json
-    from wire.timeline import Entry
+    from wire.timeline import Entry, Tick
 
 
 @step
@@ -33,17 +29,14 @@ async def look_up_cache(body: Json, routes: tuple[Route, ...], cache: CacheUse) 
 @step
 def replay_message(entry: Entry) -> Whole:
     """Give a stored answer as a finished Message."""
-    return Whole(entry.message(), _answered_by(entry), dict(entry.facts.get("summary") or {}))
+    summary = {**(entry.facts.get("summary") or {}), "cost_usd": None}  # paid when the answer was stored
+    return Whole(entry.message(), _answered_by(entry), summary)
 
 
 @step
 def replay_stream(entry: Entry, cache: CacheUse) -> Streaming:
     """Give a stored answer as a stream: at once, or in its own time."""
-    if not entry.has_stream:
-        timeline = [Tick(0, unfold_bytes(orjson.loads(entry.message())))]
-    else:
-        timeline = entry.timeline() if cache.paced else [Tick(0, entry.stream())]
-    return Streaming(Replayed(timeline, entry.facts), _answered_by(entry))
+    return Streaming(Replayed(entry.pieces(paced=cache.paced), entry.facts), _answered_by(entry))
 
 
 def _answered_by(entry: Entry) -> dict[str, str]:
@@ -59,7 +52,7 @@ class Told:
         summary = facts.get("summary") or {}
         self.failed = False
         self.usage: Json | None = summary
-        self.cost = None  # it was paid when the answer was stored
+        self.cost = None  # paid when the answer was stored
         self.stop_reason = summary.get("stop_reason")
         self.generation_id = summary.get("generation_id")
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from wire.unfold import unfold_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,38 +46,54 @@ class Tick(NamedTuple):
 
 
 class Entry:
-    """A stored answer, its parts unpacked when they are asked for; each may raise Junk."""
+    """A stored answer. Its parts are unpacked when they are first asked for, which may raise Junk."""
 
-    __slots__ = ("_frames", "_message", "_ticks", "facts")
+    __slots__ = ("_frames", "_message", "_pieces", "_ticks", "_whole", "facts")
 
     def __init__(self, facts: Json, message: bytes, ticks: bytes, frames: bytes) -> None:
         self.facts = facts
         self._message = message
         self._ticks = ticks
         self._frames = frames
+        self._whole: bytes | None = None
+        self._pieces: list[Tick] | None = None
 
     @property
     def has_message(self) -> bool:
+        """Whether the finished Message is known; of a stream that is not all understood it is not."""
         return bool(self._message)
-
-    @property
-    def has_stream(self) -> bool:
-        return bool(self._frames)
 
     def message(self) -> bytes:
         """Give the finished Message as JSON; empty if only its stream is known."""
-        return _unpacked(self._message)
+        if self._whole is None:
+            self._whole = _unpacked(self._message)
+        return self._whole
 
-    def stream(self) -> bytes:
-        """Give the stream's bytes; empty if the answer never was one."""
-        return _unpacked(self._frames)
+    def pieces(self, *, paced: bool = False) -> list[Tick]:
+        """Give the stream in the pieces in which it came if it is `paced`, else in one piece.
 
-    def timeline(self) -> list[Tick]:
-        """Give the stream in the pieces in which it came."""
-        whole, ticks, start = self.stream(), [], 0
-        packed = _unpacked(self._ticks)
+        An answer that never was a stream is made one.
+        """
+        if self._pieces is None:
+            if not self._frames:
+                self._pieces = [Tick(0, self._unfolded())]
+            elif paced:
+                self._pieces = self._timeline()
+            else:
+                self._pieces = [Tick(0, _unpacked(self._frames))]
+        return self._pieces
+
+    def _unfolded(self) -> bytes:
+        try:
+            return unfold_bytes(orjson.loads(self.message()))
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise Junk("the message is none") from error
+
+    def _timeline(self) -> list[Tick]:
+        whole, packed = _unpacked(self._frames), _unpacked(self._ticks)
         if len(packed) % _TICK.size:
             raise Junk("half a tick")
+        ticks, start = [], 0
         for ms, length in _TICK.iter_unpack(packed):
             ticks.append(Tick(ms, whole[start : start + length]))
             start += length
