@@ -171,6 +171,12 @@ class AnswerCache:
         self.fail(error if isinstance(error, StoreFailed) else StoreFailed(repr(error)), pause=True)
         return False
 
+    async def usable(self) -> Store:
+        """Give the store, open; raises StoreFailed."""
+        if not await self.ready():
+            raise StoreFailed(self.trouble or "the store is being opened")
+        return self.store
+
     def fail(self, error: StoreFailed, *, pause: bool = False) -> None:
         """Note that the store failed; after a pause, in which requests go on uncached, it is opened anew."""
         self.counts.add("failures")

@@ -49,6 +49,7 @@ class Use:
         self.note: str | None = None
         self.key = key
         self.stale = False
+        self.kept = False
         self._cache = cache
         self._tenant = tenant
         self.exchange = exchange
@@ -223,6 +224,7 @@ class Use:
             "form": "message" if message else "stream",
             "summary": summary,
         }
+        self.kept = True
         self._cache.keep(self.key, facts, message, ticks or [], seconds=ttl + stale)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coordinators.keys import ClientKeys
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
+    from express import Pipeline
     from flows.attempts import Patience
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
@@ -97,10 +98,15 @@ class Gateway:
         return answer
 
     async def warm(self, exchange: Exchange, tenant: str, directive: Directive) -> str:
-        """Have the answer to a request stored, if it is not; give `hit`, or `miss` if it was asked for."""
+        """Have a request's answer stored; give `present` if it was, `stored`, or `unfit` to be stored."""
         use = self.cache.take(exchange, tenant, directive)
         await self._read_through(exchange, use)
-        return use.outcome
+        return "present" if use.outcome == "hit" else "stored" if use.kept else "unfit"
+
+    async def run(self, flow: Pipeline[..., Any], exchange: Exchange, *args: Any) -> Whole:
+        """Run a flow of the gateway's own, recorded as requests are; raises GatewayError."""
+        run = self._runs.open(flow, exchange, "gateway")
+        return self._settle(await self._call(run, exchange, *args), exchange, run)
 
     async def _read_through(self, exchange: Exchange, use: Use) -> None:
         exchange.cache = use
@@ -253,6 +259,8 @@ def _told(exchange: Exchange) -> dict[str, str]:
 def _trials(exchange: Exchange) -> dict[str, Any]:
     """Say how many calls it took, and who came last when it was not the first choice."""
     told: dict[str, Any] = {"attempts": exchange.attempts}
+    if exchange.cache is not None:
+        told["cache"] = exchange.cache.outcome
     if len(exchange.tried) > 1:
         last = exchange.tried[-1]
         told |= {"fallback": f"{last.backend}: {last.model}"}

@@ -11,11 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from coordinators.cache_admin import CacheAdmin
 from coordinators.catalog import Catalog
 from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
-from coordinators.keys import ClientKeys
+from coordinators.keys import AdminKeys, ClientKeys
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
@@ -23,14 +24,15 @@ from headgate import __version__
 from headgate.backends import assemble
 from headgate.cache import assemble_cache
 from headgate.settings import is_loopback
-from routers import models, status
+from routers import cache, models, status
 from routers.answering import error_response
+from routers.cache import cache_doors
 from routers.messages import doors
 from routers.reading import request_id
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -58,11 +60,15 @@ class Parts:
         self.cache = assemble_cache(settings)
         backends = assemble(settings, self.http, instance.demo_url)
         runs: Any = instance.runs
+        keys = ClientKeys(key.get_secret_value() for key in settings.api_keys)
+        admins = AdminKeys(
+            (key.get_secret_value() for key in settings.admin_keys), clients=bool(settings.api_keys)
+        )
         self.gateway = Gateway(
             backends=backends,
             counter=self.counter,
             catalog=Catalog(backends),
-            keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
+            keys=keys,
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
             cache=self.cache,
@@ -70,6 +76,7 @@ class Parts:
             describe=lambda: _description(settings, instance),
             check_health=_health_check(instance, backends),
         )
+        self.cache_admin = CacheAdmin(self.gateway, keys, admins)
 
     async def close(self) -> None:
         """Store what is being stored, flush the runs and close every connection."""
@@ -136,6 +143,7 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = Parts(settings, instance)
         app.state.gateway = parts.gateway
+        app.state.cache_admin = parts.cache_admin
         try:
             yield
         finally:
@@ -146,6 +154,7 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
+    app.include_router(cache.router)
     app.include_router(models.router)
     app.include_router(status.router)
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
@@ -161,7 +170,7 @@ class Application(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.doors = doors()
+        self.doors: Mapping[str, ASGIApp] = {**doors(), **cache_doors()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from wire.messages import Json
     from wire.timeline import Entry
 
-T = TypeVar("T")
-
 
 class CacheUse(Protocol):
     """The cache as one request uses it. Nothing here raises because the store failed."""
+
+    outcome: Literal["hit", "miss", "bypass"]
 
     @property
     def headers(self) -> dict[str, str]:
