@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,4 +51,24 @@ class CacheUse(Protocol):
 
     def keep_stream(self, answer: Streaming) -> Streaming:
         """Give the same stream, which stores itself once it has ended well."""
+        ...
+
+
+class Cleanable(Protocol):
+    """A store of answers, as far as cleaning it goes; whatever fails raises."""
+
+    async def open(self) -> None:
+        """Make ready."""
+        ...
+
+    async def clean(self) -> int:
+        """Delete what has expired and what is too much; give how many entries."""
+        ...
+
+    async def totals(self) -> Any:
+        """Say what is left."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
         ...
