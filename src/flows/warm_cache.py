@@ -39,7 +39,7 @@ class Warming:
         return {"requests": len(self.requests)}
 
     def done(self, place: int, outcome: str, error: GatewayError | None = None) -> None:
-        """Note that one is done: `present` before, now `stored`, `unfit` for storing, or `failed`."""
+        """Note that one is done: `present` before, now `stored`, `unfit` for it, or `failed`."""
         self.counts["done"] += 1
         self.counts[outcome] += 1
         if error is not None:

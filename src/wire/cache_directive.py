@@ -96,7 +96,7 @@ def _field(name: str, given: Any, where: str) -> Json:
             return {"tags": _tags(given, where)}
         case "single_flight" if isinstance(given, bool):
             return {"single_flight": given}
-        case "replay" if given in {"paced", "at once"}:
+        case "replay" if given in ["paced", "at once"]:  # a list, because it may be anything
             return {"paced": given == "paced"}
         case _:
             raise InvalidRequest(f"{where}: is not understood")
