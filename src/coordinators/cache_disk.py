@@ -160,8 +160,7 @@ class DiskStore:
 
     def _failed(self, error: Exception) -> StoreFailed:
         """Say what went wrong; a database that is none any more is to be set aside."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _BROKEN:
-            self._broken = True
-        text = "locked for too long" if isinstance(error, diskcache.Timeout) else str(error)
-        return StoreFailed(f"{type(error).__name__}: {text}"[:200], reopen=code in _BROKEN)
+        why = error.__context__ or error if isinstance(error, diskcache.Timeout) else error
+        broken = getattr(why, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+        self._broken = self._broken or broken
+        return StoreFailed(f"{type(why).__name__}: {why}"[:200], reopen=broken)

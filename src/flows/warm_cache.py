@@ -51,7 +51,7 @@ class Warming:
 
 @pipeline(name="warm_cache")
 async def warm_cache(exchange: Any, warming: Warming) -> Whole:  # noqa: ARG001 - every run is of one exchange
-    """Ask what is not stored yet, some at once; what is stored costs nothing, so that it may be sent again."""
+    """Ask what is not stored yet, some at once. What is stored costs nothing: the list may be sent again."""
     await asyncio.gather(*(warm_request(warming, place) for place in range(len(warming.requests))))
     result = {**warming.counts, "errors": warming.errors}
     return Whole(orjson.dumps(result), summary=dict(warming.counts))
