@@ -160,7 +160,7 @@ class AnswerCache:
         if self._opening is None:
             if time.monotonic() < self._resume_at:
                 return False
-            self._opening = asyncio.create_task(self.store.open())
+            self._opening = asyncio.create_task(self._open())
         opening = self._opening
         if not opening.done():
             await asyncio.wait({opening}, timeout=OPENING_SECONDS)
@@ -170,6 +170,10 @@ class AnswerCache:
             return True
         self.fail(error if isinstance(error, StoreFailed) else StoreFailed(repr(error)), pause=True)
         return False
+
+    async def _open(self) -> None:
+        await self.store.open()
+        self.trouble = None
 
     async def usable(self) -> Store:
         """Give the store, open; raises StoreFailed."""
