@@ -1,6 +1,6 @@
 # Everything a developer does here. Needs Python 3.11+, pip, venv and make; uses uv where it is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types layers package check e2e bench lock clean
+.PHONY: help setup serve test lint types layers package check e2e bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -45,6 +45,9 @@ e2e: setup  ## Drive Claude Code and a browser through Headgate
 
 bench: setup  ## Measure Headgate against the bare proxy and its peers
 	$(BIN)/python -m benchmarks
+
+docs: setup  ## Write the pages that are made from the code
+	$(BIN)/python scripts/parameter_table.py
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --extra dev \

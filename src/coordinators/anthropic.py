@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from coordinators.http_backend import HttpBackend
 from tasks.backend import Target
 from tasks.model_names import anthropic_name
+from wire.dialects import ANTHROPIC
 from wire.errors import NotFound
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Anthropic(HttpBackend):
             raise NotFound(
                 f"model: {asked[:200]!r} is not known here. Anthropic has Claude models (claude-sonnet-4-5)"
             )
-        return Target(asked, model, "messages", self.whose_key, self.name, counts=True)
+        return Target(asked, model, "messages", self.whose_key, self.name, ANTHROPIC, counts=True)
 
     async def count_tokens(self, outgoing: Outgoing) -> Reply:
         """Have the input tokens counted (`tasks.backend.CountsTokens`)."""

@@ -221,6 +221,7 @@ class Use:
             "tags": list(directive.tags),
             "stored": round(time.time(), 3),
             "ttl": ttl,
+            "left_out": [name for names in self.exchange.left_out.values() for name in names],
             "form": "message" if message else "stream",
             "summary": summary,
         }

@@ -35,10 +35,10 @@ _WELL_KNOWN = (
 
 
 class Catalog:
-    """Answers `/v1/models` in Anthropic's shape: aliases first, then the models of every backend.
+    """Answers `/v1/models` in Anthropic's shape, with the fields of OpenAI's beside its own.
 
-    A backend's models have its prefix, but for the default one's. `unlisted` are backends whose models
-    another one lists already.
+    Aliases come first, then the models of every backend, with its prefix, but for the default one's.
+    `unlisted` are backends whose models another one lists already.
     """
 
     def __init__(self, backends: RoutingTable, unlisted: Iterable[str] = ()) -> None:
@@ -77,6 +77,7 @@ class Catalog:
         else:
             data, more = models[:limit], len(models) > limit
         return {
+            "object": "list",
             "data": data,
             "first_id": data[0]["id"] if data else None,
             "last_id": data[-1]["id"] if data else None,
@@ -167,6 +168,10 @@ def _model(model_id: str, display_name: str, created: object, description: str) 
         "id": model_id,
         "display_name": display_name,
         "created_at": moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else _EPOCH,
+        # OpenAI's clients read these.
+        "object": "model",
+        "created": int(moment.timestamp()) if moment else 0,
+        "owned_by": model_id.partition("/")[0] if "/" in model_id else "headgate",
     }
     if description:
         model["description"] = description

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tasks.exchange import Streaming
 from wire.errors import GatewayError, UpstreamFailed, error_body
 from wire.sse import encode_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tasks.exchange import Whole
+    from tasks.exchange import Streaming, Whole
     from tasks.live_stream import Telling
 
 
@@ -97,7 +97,7 @@ class _Broadcast:
         except BaseException:
             self.leave()
             raise
-        return Streaming(_Reader(self, opened.live.translator), dict(opened.headers))
+        return replace(opened, live=_Reader(self, opened.live.translator), headers=dict(opened.headers))
 
     def leave(self) -> None:
         """One reader fewer; the last one to leave before the end closes the stream."""

@@ -7,8 +7,10 @@ import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
+from flows.universal import universal as universal_flow
 from tasks.exchange import Sending, Streaming, Whole
 from tasks.render import usage_summary
 from wire.cache_directive import from_object
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from coordinators.keys import ClientKeys
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
+    from coordinators.universal import Universal
     from express import Pipeline
     from flows.attempts import Patience
+    from flows.prepare import House
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
     from tasks.live_stream import Live
@@ -39,17 +43,20 @@ class Gateway:
         self,
         *,
         backends: RoutingTable,
+        universal: Universal,
         counter: TokenCounter,
         catalog: Catalog,
         keys: ClientKeys,
         runs: FlowRuns,
         patience: Patience,
         cache: AnswerCache,
+        house: House,
         ping_seconds: float,
         describe: Callable[[], dict[str, Any]],
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
     ) -> None:
         self.backends = backends
+        self.universal = universal
         self.catalog = catalog
         self.cache = cache
         self.ping_seconds = ping_seconds
@@ -58,6 +65,7 @@ class Gateway:
         self._keys = keys
         self._runs = runs
         self._patience = patience
+        self._house = house
         self._check_health = check_health
         self._open: set[Live] = set()
         self._refreshing: set[asyncio.Task[None]] = set()
@@ -81,7 +89,7 @@ class Gateway:
         tenant = self._keys.check(exchange.headers)
         _peek(exchange)
         exchange.cache = use = self.cache.consider(exchange, tenant)
-        answer = await self._answer(exchange)
+        answer = await self._answer(exchange, streaming, messages)
         if use is not None:
             self._refresh(use)
         return answer
@@ -93,7 +101,7 @@ class Gateway:
         directive = from_object(body.get("cache", {}))
         exchange.body = {name: value for name, value in body.items() if name != "cache"} | {"stream": True}
         exchange.cache = use = self.cache.take(exchange, tenant, directive)
-        answer = await self._answer(exchange)
+        answer = await self._answer(exchange, streaming, messages)
         self._refresh(use)
         return answer
 
@@ -110,7 +118,7 @@ class Gateway:
 
     async def _read_through(self, exchange: Exchange, use: Use) -> None:
         exchange.cache = use
-        answer = await self._answer(exchange)
+        answer = await self._answer(exchange, streaming, messages)
         if isinstance(answer, Sending):
             async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
                 async for _ in frames:
@@ -129,15 +137,36 @@ class Gateway:
         self._refreshing.add(task)
         task.add_done_callback(self._refreshing.discard)
 
-    async def _answer(self, exchange: Exchange) -> Whole | Sending:
-        flow = streaming if exchange.stream else messages
+    async def complete_chat(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a chat/completions request; raises GatewayError."""
+        exchange.format = "openai"
+        self._keys.check(exchange.headers)
+        _peek(exchange)
+        return await self._answer(exchange, chat_streaming, chat_completions)
+
+    async def _answer(
+        self, exchange: Exchange, streamed: Pipeline[..., Any], whole: Pipeline[..., Any]
+    ) -> Whole | Sending:
+        flow = streamed if exchange.stream else whole
         run = self._runs.open(flow, exchange, self._first_choice(exchange))
-        answer: Whole | Streaming = await self._call(run, exchange, self.backends, self._patience)
+        answer: Whole | Streaming = await self._call(
+            run, exchange, self.backends, self._patience, self._house
+        )
         if isinstance(answer, Whole):
             return self._settle(answer, exchange, run)
-        frames = self._relay(answer.live, exchange, run)
-        await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
-        return Sending(frames, _told(exchange) | answer.headers)
+        return await self._send(answer, exchange, run)
+
+    async def answer_universally(self, exchange: Exchange, output: str | None) -> Sending:
+        """Answer with the universal stream; `output` is the query's word for its format. Raises as above."""
+        self._keys.check(exchange.headers)
+        _peek(exchange)
+        if exchange.body is not None:
+            exchange.body["stream"] = True
+        run = self._runs.open(universal_flow, exchange, "universal")
+        answer: Streaming = await self._call(
+            run, exchange, self.universal, output, self._patience, self._house
+        )
+        return await self._send(answer, exchange, run)
 
     async def count_tokens(self, exchange: Exchange) -> Whole:
         """Answer a count_tokens request; raises GatewayError."""
@@ -168,6 +197,11 @@ class Gateway:
         except Exception as error:
             run.crash(error)
             raise GatewayError(f"the gateway failed on this request ({type(error).__name__})") from error
+
+    async def _send(self, answer: Streaming, exchange: Exchange, run: OpenRun) -> Sending:
+        frames = self._relay(answer.live, exchange, run)
+        await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
+        return Sending(frames, _told(exchange) | answer.headers, answer.ping)
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
         run.complete({**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)})
@@ -251,9 +285,11 @@ class _Tally:
 
 
 def _told(exchange: Exchange) -> dict[str, str]:
-    """Say in headers who answered, and what the cache did."""
-    told = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
-    return told | exchange.cache.headers if exchange.cache is not None else told
+    """Say in headers who answered, which of the client's parameters had no effect, what the cache did."""
+    headers = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
+    if left_out := [name for names in exchange.left_out.values() for name in names]:
+        headers["x-headgate-left-out"] = ",".join(left_out)
+    return headers | exchange.cache.headers if exchange.cache is not None else headers
 
 
 def _trials(exchange: Exchange) -> dict[str, Any]:

@@ -65,5 +65,9 @@ class HttpBackend(ABC):
         """Fetch the backend's own list of models."""
         return await self._http.get(self.base_url + self.models_path, self._headers, seconds)
 
+    async def check_key(self, seconds: float) -> Reply:
+        """Ask for something that only a good key gets."""
+        return await self.list_models(seconds)
+
     def _headers_for(self, outgoing: Outgoing) -> Mapping[str, str]:
         return {**outgoing.headers, **self._headers}

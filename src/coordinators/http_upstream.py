@@ -15,6 +15,8 @@ from wire.errors import UpstreamFailed, UpstreamTimeout
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from yarl import URL
+
 _READ_SIZE = 64 * 1024
 
 
@@ -57,7 +59,7 @@ class HttpUpstream:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, url: str, payload: bytes, headers: Mapping[str, str]) -> Reply:
+    async def post(self, url: str | URL, payload: bytes, headers: Mapping[str, str]) -> Reply:
         """Send and read the whole answer within `timeouts.whole`."""
         whole = self.timeouts.whole
         with _upstream_errors(f"no whole answer within {whole:g} s"):
@@ -70,7 +72,7 @@ class HttpUpstream:
                 body = await response.read()
                 return Reply(response.status, _lower(response.headers), body)
 
-    async def open(self, url: str, payload: bytes, headers: Mapping[str, str]) -> HttpStream:
+    async def open(self, url: str | URL, payload: bytes, headers: Mapping[str, str]) -> HttpStream:
         """Send and return once the status has come, within `timeouts.first_byte`."""
         first_byte = self.timeouts.first_byte
         with _upstream_errors(f"no first byte within {first_byte:g} s"):

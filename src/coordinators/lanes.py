@@ -63,9 +63,13 @@ class BackendLanes:
         self._first = first
 
     @property
-    def has_several(self) -> bool:
-        """Whether there is more than one key."""
-        return self._only is None
+    def size(self) -> int:
+        """How many keys there are."""
+        return len(self._lanes)
+
+    def backend(self, number: int) -> Backend:
+        """Give the backend with one of its keys."""
+        return self._lanes[number].backend
 
     def target(self, asked: str) -> Target:
         """Say what a name means at this backend; raises NotFound."""
@@ -170,7 +174,7 @@ class BackendLane:
 
     def failed(self, error: GatewayError) -> bool:
         """Say what an attempt raised; True if the next key is to be tried at once."""
-        several = self._lanes.has_several
+        several = self._lanes.size > 1
         if isinstance(error, NoPlace):
             return False
         if isinstance(error, (*_ABOUT_THE_KEY, RateLimited)) and several:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coordinators.http_upstream import HttpUpstream
-    from tasks.backend import Wire
+    from tasks.backend import Reply, Wire
 
 
 class OpenRouter(HttpBackend):
@@ -48,6 +48,10 @@ class OpenRouter(HttpBackend):
                 "or OpenRouter's own name with its vendor (openai/gpt-5)"
             )
         return Target(asked, model, self._wire_of(model), self.whose_key, self.name, OPENROUTER)
+
+    async def check_key(self, seconds: float) -> Reply:
+        """Ask about the key: OpenRouter's list of models is for everybody."""
+        return await self._http.get(f"{self.base_url}/key", self._headers, seconds)
 
     def _wire_of(self, model: str) -> Wire:
         if self._wire == "auto":

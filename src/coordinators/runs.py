@@ -71,8 +71,10 @@ class OpenRun:
         return self._run.open_step(name)
 
     def complete(self, summary: dict[str, Any]) -> None:
-        """End well."""
-        self._run.finish("completed", summary=summary, tags=self._late_tags())
+        """End well. A run that needed a fallback is worth recording even when most are left out."""
+        tags = self._late_tags()
+        self._run.keep = self._run.keep or bool(tags)
+        self._run.finish("completed", summary=summary, tags=tags)
         self._write(_log.info, 200, summary)
 
     def fail(self, error: GatewayError, summary: dict[str, Any]) -> None:

@@ -41,12 +41,16 @@ _WORTH_ANOTHER = (
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often and how long to try again; times in seconds."""
+    """How often and how long to try again; times in seconds.
+
+    `longest_wait` is what an upstream may ask us to wait, `wait_before_next` when a fallback is there.
+    """
 
     retries: int = 2
     base: float = 0.5
     cap: float = 8.0
     longest_wait: float = 30.0
+    wait_before_next: float = 2.0
 
     def pause(self, attempt: int, retry_after: float | None) -> float:
         """Give the wait before the next attempt: what the upstream asks for, or full jitter."""
@@ -65,6 +69,7 @@ async def first_to_answer(
     told: GatewayError | None = None
     for route in routes:
         exchange.tried.append(route.target)
+        exchange.has_next = route is not routes[-1]
         try:
             return await answer(route)
         except GatewayError as error:
@@ -105,8 +110,8 @@ async def attempt(
         if lane.failed(failure):
             continue
         pause = patience.pause(tried, failure.retry_after)
-        longest = min(patience.longest_wait, _client_wait(exchange))
-        if not failure.retryable or tried >= patience.retries or pause > longest:
+        longest = patience.wait_before_next if exchange.has_next else patience.longest_wait
+        if not failure.retryable or tried >= patience.retries or pause > min(longest, _client_wait(exchange)):
             raise failure
         tried += 1
         await asyncio.sleep(pause)

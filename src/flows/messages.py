@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from express import pipeline
 from flows.attempts import Patience, attempt, first_to_answer
 from flows.cached import cached_message, cached_stream
+from flows.prepare import prepare
 from tasks.call import call_backend, open_stream
-from tasks.convert import convert_request
 from tasks.exchange import Streaming
 from tasks.render import render_message
 from tasks.resolve_model import resolve_model
 from tasks.validate import validate_request
 
 if TYPE_CHECKING:
+    from flows.prepare import House
     from tasks.backend import Backends, Route
     from tasks.exchange import Exchange, Whole
 
@@ -22,13 +23,15 @@ _PATIENCE = Patience()
 
 
 @pipeline(name="messages")
-async def messages(exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE) -> Whole:
+async def messages(
+    exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE, house: House | None = None
+) -> Whole:
     """Answer with a finished Message."""
     body = validate_request(exchange)
     routes = resolve_model(body, backends)
 
     async def answer(route: Route) -> Whole:
-        outgoing = convert_request(body, route, exchange)
+        outgoing = prepare(body, route, exchange, house)
         reply = await attempt(call_backend, outgoing, route.backend, exchange, patience)
         return render_message(reply, outgoing)
 
@@ -38,7 +41,9 @@ async def messages(exchange: Exchange, backends: Backends, patience: Patience = 
 
 
 @pipeline(name="streaming")
-async def streaming(exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE) -> Streaming:
+async def streaming(
+    exchange: Exchange, backends: Backends, patience: Patience = _PATIENCE, house: House | None = None
+) -> Streaming:
     """Answer with a live stream, once its first event has come.
 
     Never a generator flow: Prefect's engine does not close one when the client leaves.
@@ -47,7 +52,7 @@ async def streaming(exchange: Exchange, backends: Backends, patience: Patience =
     routes = resolve_model(body, backends)
 
     async def answer(route: Route) -> Streaming:
-        outgoing = convert_request(body, route, exchange)
+        outgoing = prepare(body, route, exchange, house)
         live = await attempt(open_stream, outgoing, route.backend, exchange, patience)
         return Streaming(live)
 

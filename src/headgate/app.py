@@ -17,18 +17,24 @@ from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.keys import AdminKeys, ClientKeys
+from coordinators.litellm_calls import LiteLLM
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
 from flows.attempts import Patience
+from flows.prepare import House
 from headgate import __version__
-from headgate.backends import assemble
+from headgate.backends import assemble, assemble_universal
 from headgate.cache import assemble_cache
-from headgate.settings import is_loopback
+from headgate.parameters import load_presets
+from headgate.settings import BackendName, is_loopback
 from routers import cache, models, status
-from routers.answering import error_response
+from routers.answering import error_response, id_headers
 from routers.cache import cache_doors
 from routers.messages import doors
 from routers.reading import request_id
+from routers.universal import router as universal_router
+from routers.universal import universal_doors
+from tasks.apply_profile import DEFAULT_PROFILES, Profile, Profiles
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -57,8 +63,12 @@ class Parts:
         )
         self.counter = Counter(instance.counter_socket)
         self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
-        self.cache = assemble_cache(settings)
-        backends = assemble(settings, self.http, instance.demo_url)
+        library = LiteLLM(self.http)
+        backends = assemble(settings, self.http, instance.demo_url, library)
+        if backends.default.name == BackendName.LITELLM_OPENROUTER.prefix:
+            library.warm()
+        presets = load_presets()
+        self.cache = assemble_cache(settings, presets)
         runs: Any = instance.runs
         keys = ClientKeys(key.get_secret_value() for key in settings.api_keys)
         admins = AdminKeys(
@@ -66,11 +76,13 @@ class Parts:
         )
         self.gateway = Gateway(
             backends=backends,
+            universal=assemble_universal(settings, self.http, library),
             counter=self.counter,
-            catalog=Catalog(backends),
+            catalog=Catalog(backends, unlisted=_listed_elsewhere(backends)),
             keys=keys,
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
+            house=House(presets, _profiles(settings)),
             cache=self.cache,
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
@@ -85,6 +97,18 @@ class Parts:
             await self.sink.close()
         await self.counter.close()
         await self.http.close()
+
+
+def _profiles(settings: Settings) -> Profiles:
+    """Give the models' profiles: those of the settings come before the ones that are built in."""
+    told = {name: Profile(one.effort, one.tool_timeout) for name, one in settings.profiles.items()}
+    usual = {name: one for name, one in DEFAULT_PROFILES.items() if name not in told}
+    return Profiles(told | usual, settings.thinking)
+
+
+def _listed_elsewhere(backends: RoutingTable) -> set[str]:
+    """Name the backend whose models are another's: LiteLLM and OpenRouter have the same ones."""
+    return {"openrouter"} if backends.default.name == "litellm" else {"litellm"}
 
 
 def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
@@ -156,8 +180,10 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
     app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
     app.include_router(cache.router)
     app.include_router(models.router)
+    app.include_router(universal_router)
     app.include_router(status.router)
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
+    app.include_router(universal_router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(RequestValidationError, _tell_bad_query)
@@ -170,7 +196,7 @@ class Application(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.doors: Mapping[str, ASGIApp] = {**doors(), **cache_doors()}
+        self.doors: Mapping[str, ASGIApp] = {**doors(), **universal_doors(), **cache_doors()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
@@ -182,7 +208,7 @@ class Application(FastAPI):
 
 
 class RequestIds:
-    """Gives every answer its `request-id` header, the one that its error body names."""
+    """Gives every answer its `request-id` header, the one that its error body names, and `x-request-id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -196,7 +222,7 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"request-id", name.encode())]
+                message["headers"] = [*message.get("headers", ()), *id_headers(name)]
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -217,7 +243,8 @@ def _tell_http_error(request: Request, error: Exception) -> Response:
         told = NotFound(f"there is no {path} here")
     else:
         told = InvalidRequest(str(error.detail), status_sent=error.status_code)
-    response = error_response(told, request_id(request.scope))
+    door = request.app.doors.get(request.url.path)
+    response = error_response(told, request_id(request.scope), door.form if door else "anthropic")
     response.headers.update(error.headers or {})
     return response
 

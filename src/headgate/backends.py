@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from coordinators.anthropic import Anthropic
 from coordinators.databricks import Databricks
 from coordinators.lanes import BackendLanes, Cooling
+from coordinators.litellm_backend import LiteLLMOpenRouter
+from coordinators.litellm_calls import LiteLLM
 from coordinators.openai_compatible import OpenAICompatible
 from coordinators.openrouter import OpenRouter
 from coordinators.places import Places
 from coordinators.routing import RoutingTable
+from coordinators.universal import Universal
 from headgate.choice import PREFIXES, choose_backend
+from headgate.provider_settings import provider_environment
 from headgate.settings import BackendName, SettingsError
 from wire.errors import NotFound
 
@@ -29,19 +32,23 @@ if TYPE_CHECKING:
 _WEIGHT = re.compile(r"(.+?)(?:\*(\d{1,3}))?")
 
 
-def assemble(settings: Settings, http: HttpUpstream, demo_url: str | None = None) -> RoutingTable:
-    """Give every backend that is configured; raises SettingsError if a route or a fallback leads nowhere."""
+def assemble(
+    settings: Settings, http: HttpUpstream, demo_url: str | None = None, library: LiteLLM | None = None
+) -> RoutingTable:
+    """Give every backend that is configured; raises SettingsError if a route or a fallback leads nowhere.
+
+    `library` is the process's LiteLLM, where it has one already.
+    """
     choice = choose_backend(settings)
     cooling = Cooling(settings.cooldown_after, settings.cooldown_seconds)
     table = RoutingTable(
         [
             BackendLanes(
-                _with_each_key(name, settings, http, demo_url),
+                _with_each_key(name, settings, http, demo_url, library or LiteLLM(http)),
                 cooling=cooling,
                 places=Places(name.prefix, limit=settings.concurrency, queue=settings.queue),
             )
             for name in (choice.backend, *choice.others)
-            if name != BackendName.LITELLM_OPENROUTER or find_spec("coordinators.litellm_backend")
         ],
         aliases=settings.aliases,
         routes=settings.routes,
@@ -62,7 +69,7 @@ def weighted_keys(told: str) -> list[tuple[str, int]]:
 
 
 def _with_each_key(
-    name: BackendName, settings: Settings, http: HttpUpstream, demo_url: str | None
+    name: BackendName, settings: Settings, http: HttpUpstream, demo_url: str | None, library: LiteLLM
 ) -> Sequence[tuple[Backend, int]]:
     match name:
         case BackendName.DEMO:
@@ -95,8 +102,11 @@ def _with_each_key(
             several = settings.openrouter_api_keys
             whose_key = "OPENROUTER_API_KEY" if several is None else "OPENROUTER_API_KEYS"
             keys = weighted_keys(_plain(several)) if several else [(_plain(settings.openrouter_api_key), 1)]
-            make = _openrouter if name == BackendName.OPENROUTER else _litellm
-            return [(make(settings, http, key, whose_key), weight) for key, weight in keys]
+            if not keys:
+                raise SettingsError("OPENROUTER_API_KEYS holds no key")
+            if name == BackendName.OPENROUTER:
+                return [(_openrouter(settings, http, key, whose_key), weight) for key, weight in keys]
+            return [(_litellm(settings, http, library, key, whose_key), weight) for key, weight in keys]
 
 
 def _openrouter(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
@@ -109,18 +119,28 @@ def _openrouter(settings: Settings, http: HttpUpstream, key: str, whose_key: str
     )
 
 
-def _litellm(settings: Settings, http: HttpUpstream, key: str, whose_key: str) -> Backend:
-    """Make the one backend that is not reached over our own HTTP; what it needs is loaded only then."""
-    del http
-    from coordinators.litellm_backend import LiteLLMBackend  # type: ignore[import-not-found]  # noqa: PLC0415
-
-    made: Backend = LiteLLMBackend(
-        name=BackendName.LITELLM_OPENROUTER.prefix,
+def _litellm(settings: Settings, http: HttpUpstream, library: LiteLLM, key: str, whose_key: str) -> Backend:
+    return LiteLLMOpenRouter(
+        library,
+        http,
         base_url=settings.openrouter_base_url,
         api_key=key,
         whose_key=whose_key,
+        name=BackendName.LITELLM_OPENROUTER.prefix,
     )
-    return made
+
+
+def assemble_universal(settings: Settings, http: HttpUpstream, library: LiteLLM) -> Universal:
+    """Give the universal stream's providers, those that are configured ready to be called."""
+    return Universal(
+        library,
+        http,
+        provider_environment(),
+        fallbacks=settings.universal_fallbacks,
+        cooling=Cooling(settings.cooldown_after, settings.cooldown_seconds),
+        concurrency=settings.concurrency,
+        queue=settings.queue,
+    )
 
 
 def _plain(secret: SecretStr | None) -> str:

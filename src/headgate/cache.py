@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from coordinators.answer_cache import AnswerCache
 from coordinators.cache_settings import CacheSettings
+from tasks.apply_profile import DEFAULT_PROFILES
 
 if TYPE_CHECKING:
     from coordinators.cache_store import Store
     from headgate.settings import Settings
+    from wire.parameters import Presets
 
 
-def cache_settings(settings: Settings) -> CacheSettings:
-    """Pick what the cache is told."""
+def cache_settings(settings: Settings, presets: Presets) -> CacheSettings:
+    """Pick what the cache is told; of what the settings put into requests only a digest, for the keys."""
+    house = (presets, sorted(settings.profiles.items()), settings.thinking, sorted(DEFAULT_PROFILES.items()))
     return CacheSettings(
         on=settings.cache == "on",
         ttl=settings.cache_ttl,
@@ -23,6 +27,7 @@ def cache_settings(settings: Settings) -> CacheSettings:
         largest=min(settings.cache_largest, settings.cache_size),
         keep=frozenset(settings.cache_keep),
         shared=settings.cache_shared,
+        house=hashlib.sha256(repr(house).encode()).hexdigest(),
     )
 
 
@@ -38,6 +43,6 @@ def assemble_store(settings: Settings) -> Store:
     return DiskStore(settings.data_dir / "cache", settings.cache_size)
 
 
-def assemble_cache(settings: Settings) -> AnswerCache:
-    """Give the cache of a web process."""
-    return AnswerCache(cache_settings(settings), assemble_store(settings))
+def assemble_cache(settings: Settings, presets: Presets) -> AnswerCache:
+    """Give the cache of a web process; `presets` are what the environment puts into requests."""
+    return AnswerCache(cache_settings(settings, presets), assemble_store(settings))

@@ -38,6 +38,7 @@ _FLAGS = (
     ("BYPASS_LITELLM_ENABLED", "bypass_litellm", BackendName.OPENROUTER),
     ("AZURE_DATABRICKS_ENABLED", "databricks_enabled", BackendName.AZURE_DATABRICKS),
 )
+_NOT = ("is not", "are not")
 PREFIXES = tuple(name.prefix for name in _NEEDS)
 
 
@@ -60,9 +61,22 @@ def choose_backend(settings: Settings) -> Choice:
         raise SettingsError("OPENROUTER_API_KEY and OPENROUTER_API_KEYS are both set: keep one of them")
     backend, why = _chosen(settings)
     if missing := _missing(settings, backend):
-        raise SettingsError(f"{why}, but that needs {' and '.join(missing)}, which is not set")
+        raise SettingsError(f"{why}, but {' and '.join(missing)} {_NOT[len(missing) > 1]} set")
     others = tuple(name for name in _NEEDS if name != backend and not _missing(settings, name))
     return Choice(backend, why, others)
+
+
+def address_of(settings: Settings, backend: BackendName) -> str:
+    """Give the address of a backend, for people."""
+    match backend:
+        case BackendName.AZURE_DATABRICKS:
+            return str(settings.databricks_host)
+        case BackendName.ANTHROPIC:
+            return settings.anthropic_url
+        case BackendName.OPENAI_COMPATIBLE:
+            return str(settings.openai_compatible_url)
+        case _:
+            return settings.openrouter_base_url
 
 
 def _chosen(settings: Settings) -> tuple[BackendName, str]:
@@ -85,7 +99,7 @@ def _chosen(settings: Settings) -> tuple[BackendName, str]:
     for name in _ORDER:
         # BYPASS_LITELLM_ENABLED=false says nothing against OpenRouter, only nothing for it.
         if not _missing(settings, name) and not (name in denied and name == BackendName.AZURE_DATABRICKS):
-            return name, f"{_present(settings, name)} is set"
+            return name, _present(settings, name)
     return BackendName.DEMO, "no backend is configured and no key was found"
 
 
@@ -104,11 +118,11 @@ def _missing(settings: Settings, name: BackendName) -> list[str]:
 
 
 def _present(settings: Settings, name: BackendName) -> str:
-    """Name the variables that make a backend possible."""
-    given = (
+    """Say which variables make a backend possible."""
+    given = [
         variable.split(" or ")[position]
         for variable, fields in _NEEDS[name]
         for position, field in enumerate(fields)
         if getattr(settings, field) is not None
-    )
-    return " and ".join(given)
+    ]
+    return f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} set"

@@ -55,6 +55,7 @@ def serve(
 ) -> None:
     """Start the gateway, its Prefect server and its recorder; Ctrl-C stops them."""
     from headgate.logs import configure_logs  # noqa: PLC0415 - `--help` need not load the server
+    from headgate.parameters import load_presets  # noqa: PLC0415 - likewise
     from headgate.supervisor import Supervisor  # noqa: PLC0415 - likewise
 
     settings = _settings(host, port, workers)
@@ -66,6 +67,7 @@ def serve(
 
     supervisor = Supervisor(settings, with_prefect=not no_prefect, announce=announce)
     try:
+        load_presets()  # the web processes read them; what is wrong with them is said here
         asyncio.run(supervisor.run())
     except SettingsError as error:
         raise _refused(error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from coordinators.http_backend import HttpBackend
 from coordinators.http_upstream import HttpUpstream, Timeouts
+from headgate.backends import assemble
 from headgate.choice import choose_backend
 from headgate.settings import BackendName, SettingsError
 from tasks.backend import Reply
@@ -18,7 +21,17 @@ from wire.errors import GatewayError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from coordinators.lanes import BackendLanes
     from headgate.settings import Settings
+
+_SECONDS = 10.0
+_ADDRESSES = {
+    "openrouter": "OPENROUTER_BASE_URL",
+    "litellm": "OPENROUTER_BASE_URL",
+    "databricks": "DATABRICKS_HOST",
+    "anthropic": "HEADGATE_ANTHROPIC_URL",
+    "openai_compatible": "OPENAI_COMPATIBLE_BASE_URL",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +48,11 @@ class Finding:
         return "!!" if self.bad else "ok"
 
 
-async def fetch(url: str, *, seconds: float, key: str | None = None) -> Reply:
+async def fetch(url: str, *, seconds: float) -> Reply:
     """Fetch a small document; a failure is status 0 with the reason as its body."""
     http = HttpUpstream(Timeouts(connect=seconds))
-    headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        return await http.get(url, headers, seconds)
+        return await http.get(url, {}, seconds)
     except GatewayError as error:
         return Reply(0, {}, error.message.encode())
     finally:
@@ -51,7 +63,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that `headgate serve` needs."""
     return [
         _packages(),
-        *await _backend(settings),
+        *await _backends(settings),
         await _port(settings),
         _folder("data", settings.data_dir, "HEADGATE_DATA_DIR"),
         _folder("logs", settings.log_dir, "HEADGATE_LOG_DIR"),
@@ -65,31 +77,43 @@ def _packages() -> Finding:
     return Finding("packages", ", ".join(f"{name} {version(name)}" for name in names))
 
 
-async def _backend(settings: Settings) -> list[Finding]:
+async def _backends(settings: Settings) -> list[Finding]:
+    http = HttpUpstream(Timeouts(connect=_SECONDS))
     try:
         choice = choose_backend(settings)
-        backend, why = choice.backend, choice.why
         settings.check_binding(settings.host)
+        table = assemble(settings, http)
+        chosen = Finding("backend", f"{choice.backend}: {choice.why}")
+        if choice.backend == BackendName.DEMO:
+            return [Finding("backend", f"demo: {choice.why}. Set OPENROUTER_API_KEY for real answers")]
+        reached = await asyncio.gather(
+            *(_reach(lanes, number) for lanes in table.backends.values() for number in range(lanes.size))
+        )
     except SettingsError as error:
         return [Finding("backend", str(error), bad=True)]
-    if backend == BackendName.DEMO:
-        return [Finding("backend", f"demo: {why}. Set OPENROUTER_API_KEY for real answers")]
-    key = settings.openrouter_api_key
-    url = settings.openrouter_base_url.rstrip("/")
-    reply = await fetch(f"{url}/key", seconds=10, key=key.get_secret_value() if key else None)
+    finally:
+        await http.close()
+    return [chosen, *reached]
+
+
+async def _reach(lanes: BackendLanes, number: int) -> Finding:
+    """Look whether a backend answers, and takes its key."""
+    backend = lanes.backend(number)
+    url, key = backend.base_url, backend.target("claude-sonnet-4").whose_key
+    if lanes.size > 1:
+        key = f"{key} ({number + 1} of {lanes.size})"
+    where = _ADDRESSES.get(lanes.name, "its address")
+    try:
+        reply = await (backend.check_key if isinstance(backend, HttpBackend) else backend.list_models)(
+            _SECONDS
+        )
+    except GatewayError as error:
+        return Finding("upstream", f"{error.message}; check the network and {where}", bad=True)
     if reply.status == 200:
-        reached = Finding("upstream", f"{url} answers and takes OPENROUTER_API_KEY")
-    elif reply.status in {401, 403}:
-        reached = Finding("upstream", f"{url} refuses OPENROUTER_API_KEY: make a new one", bad=True)
-    elif reply.status == 0:
-        reached = Finding(
-            "upstream", f"{reply.body.decode()}; check the network and OPENROUTER_BASE_URL", bad=True
-        )
-    else:
-        reached = Finding(
-            "upstream", f"{url}/key answers {reply.status}; check OPENROUTER_BASE_URL", bad=True
-        )
-    return [Finding("backend", f"{backend.value}: {why}"), reached]
+        return Finding("upstream", f"{url} answers and takes {key}")
+    if reply.status in {401, 403}:
+        return Finding("upstream", f"{url} refuses {key}: make a new one", bad=True)
+    return Finding("upstream", f"{url} answers {reply.status}; check {where}", bad=True)
 
 
 async def _port(settings: Settings) -> Finding:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_PORT = 8082
@@ -33,9 +43,31 @@ class BackendName(StrEnum):
         return {"LITELLM_OPENROUTER": "litellm", "AZURE_DATABRICKS": "databricks"}.get(self, self.lower())
 
 
+class ModelProfile(BaseModel):
+    """What HEADGATE_PROFILES says of a model: its effort, and seconds for an event after tool results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    effort: Literal["minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    tool_timeout: float | None = Field(None, gt=0)
+
+
 def _data_home() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "headgate"
+
+
+def _table(value: Any) -> Any:
+    """Read a table written as JSON; empty is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "{}")
+    except ValueError:
+        raise ValueError("is not valid JSON") from None
+
+
+Table = Annotated[dict[str, str], NoDecode, BeforeValidator(_table)]
 
 
 class Settings(BaseSettings):
@@ -59,7 +91,7 @@ class Settings(BaseSettings):
     databricks_host: str | None = Field(None, alias="DATABRICKS_HOST")
     databricks_token: SecretStr | None = Field(None, alias="DATABRICKS_TOKEN")
     databricks_wire: Literal["auto", "messages", "chat"] = Field("auto", alias="DATABRICKS_WIRE")
-    databricks_models: dict[str, str] = Field(default_factory=dict, alias="DATABRICKS_MODELS")
+    databricks_models: Table = Field(default_factory=dict, alias="DATABRICKS_MODELS")
 
     anthropic_api_key: SecretStr | None = Field(None, alias="ANTHROPIC_API_KEY")
     anthropic_url: str = Field("https://api.anthropic.com", alias="HEADGATE_ANTHROPIC_URL")
@@ -78,9 +110,15 @@ class Settings(BaseSettings):
 
     big_model: str = Field("anthropic/claude-sonnet-4", alias="HEADGATE_BIG_MODEL")
     small_model: str = Field("anthropic/claude-3.7-sonnet", alias="HEADGATE_SMALL_MODEL")
-    models: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_MODELS")
-    routes: dict[str, str] = Field(default_factory=dict, alias="HEADGATE_ROUTES")
-    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict, alias="HEADGATE_FALLBACKS")
+    models: Table = Field(default_factory=dict, alias="HEADGATE_MODELS")
+    routes: Table = Field(default_factory=dict, alias="HEADGATE_ROUTES")
+    fallbacks: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(
+        default_factory=dict, alias="HEADGATE_FALLBACKS"
+    )
+
+    universal_fallbacks: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, alias="HEADGATE_UNIVERSAL_FALLBACKS"
+    )
 
     cooldown_after: int = Field(5, alias="HEADGATE_COOLDOWN_AFTER", ge=0)
     cooldown_seconds: float = Field(30.0, alias="HEADGATE_COOLDOWN_SECONDS", gt=0)
@@ -100,6 +138,9 @@ class Settings(BaseSettings):
     )
     cache_shared: bool = Field(default=False, alias="HEADGATE_CACHE_SHARED")
     cache_url: SecretStr | None = Field(None, alias="HEADGATE_CACHE_URL")
+
+    profiles: dict[str, ModelProfile] = Field(default_factory=dict, alias="HEADGATE_PROFILES")
+    thinking: Literal["auto", "on", "off"] = Field("auto", alias="HEADGATE_THINKING")
 
     runs: Literal["express", "prefect", "off"] = Field("express", alias="HEADGATE_RUNS")
     prefect_api_url: str | None = Field(None, alias="PREFECT_API_URL")
@@ -134,12 +175,13 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
-    @field_validator("fallbacks", mode="before")
+    @field_validator("fallbacks", "universal_fallbacks", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: (one,) if isinstance(one, str) else one for key, one in value.items()}
-        return value
+        table = _table(value)
+        if isinstance(table, dict):
+            return {key: (one,) if isinstance(one, str) else one for key, one in table.items()}
+        return table
 
     @property
     def aliases(self) -> dict[str, str]:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from coordinators.http_upstream import HttpUpstream
 from coordinators.prefect_server import PrefectServer, free_port
+from headgate.backends import assemble
 from headgate.children import Child
-from headgate.choice import choose_backend
+from headgate.choice import address_of, choose_backend
 from headgate.instance import Instance
 from headgate.settings import BackendName, SettingsError
 
@@ -67,6 +69,7 @@ class Supervisor:
         settings = self._settings
         settings.check_binding(settings.host)
         choice = choose_backend(settings)
+        assemble(settings, HttpUpstream())  # so that a wrong route is told here and now
         _log.info("backend chosen", backend=choice.backend, because=choice.why, others=choice.others)
         listening = listen(settings.host, settings.port)
         self._runtime = tempfile.mkdtemp(prefix="headgate-")
@@ -74,7 +77,7 @@ class Supervisor:
         try:
             instance = await self._start_web(listening, choice)
             address = await self._await_web(listening)
-            self._announce(banner(settings, instance, address))
+            self._announce(banner(settings, choice, instance, address))
             await self._start_rest(instance)
             keeping = asyncio.create_task(self._write_states(instance))
             recording = asyncio.create_task(self._keep_prefect(instance))
@@ -233,16 +236,19 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def banner(settings: Settings, instance: Instance, address: tuple[str, int]) -> str:
+def banner(settings: Settings, choice: Choice, instance: Instance, address: tuple[str, int]) -> str:
     """Say what is served, where, and how to point Claude Code at it."""
     url = base_url(*address)
-    if instance.backend == BackendName.DEMO:
+    if choice.backend == BackendName.DEMO:
         serves = (
-            f"demo answers ({instance.why})\n"
+            f"demo answers ({choice.why})\n"
             "            Set OPENROUTER_API_KEY, in the environment or in .env, for real ones."
         )
     else:
-        serves = f"{instance.backend} ({instance.why}) at {settings.openrouter_base_url}"
+        serves = f"{choice.backend} ({choice.why}) at {address_of(settings, choice.backend)}"
+    if choice.others:
+        prefixes = ", ".join(f"{name.prefix}:" for name in choice.others)
+        serves += f"\n            Names that begin with {prefixes} go there."
     if instance.prefect_ui_url:
         prefect = f"{instance.prefect_ui_url} (coming up)" if instance.runs != "off" else "off"
     else:

@@ -13,21 +13,24 @@ from starlette.responses import Response
 from routers.reading import read_exchange, request_id
 from tasks.exchange import Sending, Whole
 from wire.errors import GatewayError, error_body
-from wire.sse import PING
+from wire.openai_errors import openai_error, openai_status
+from wire.sse import COMMENT, PING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from tasks.exchange import Exchange
+    from tasks.exchange import Exchange, Format
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 GONE = "headgate.gone"
 """Where a scope holds what is to be called when the client leaves."""
 
-_STOP_TAIL = 80
+_TAIL = 80
+_PINGS: dict[Format, bytes] = {"anthropic": PING, "openai": COMMENT}  # OpenAI has no event for it
+_ENDS: dict[Format, bytes] = {"anthropic": b"message_stop", "openai": b"[DONE]"}
 _JSON = (b"content-type", b"application/json")
 _SSE = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -43,13 +46,21 @@ class Json(Response):
         super().__init__(orjson.dumps(content), status, headers, "application/json")
 
 
-def error_response(error: GatewayError, request_id: str) -> Response:
-    """Render an error; an upstream's own body goes out unmodified, under our request id."""
+def error_response(error: GatewayError, request_id: str, form: Format = "anthropic") -> Response:
+    """Render an error in the client's format; an upstream's own in that format goes out unmodified."""
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
+    if form == "openai":
+        return Json(openai_error(error), openai_status(error), headers)
     body = error.verbatim or orjson.dumps(error_body(error, request_id))
     return Response(body, error.status_sent, headers, "application/json")
+
+
+def id_headers(request_id: str) -> Headers:
+    """Give the headers that name a request: Anthropic's and OpenAI's clients each look for theirs."""
+    name = request_id.encode()
+    return [(b"request-id", name), (b"x-request-id", name)]
 
 
 class Answering:
@@ -60,9 +71,14 @@ class Answering:
     """
 
     def __init__(
-        self, answer: Callable[[Exchange], Awaitable[Whole | Sending]], *, ping_seconds: float
+        self,
+        answer: Callable[[Exchange], Awaitable[Whole | Sending]],
+        *,
+        ping_seconds: float,
+        form: Format = "anthropic",
     ) -> None:
         self._answer = answer
+        self._form: Format = form
         self._ping_seconds = ping_seconds
         self._left = False
 
@@ -71,7 +87,7 @@ class Answering:
         try:
             exchange = await read_exchange(scope, receive)
         except GatewayError as error:
-            await _send_error(error, request_id(scope), scope, receive, send)
+            await self._send_error(error, request_id(scope), scope, receive, send)
             return
         working = asyncio.current_task()
         assert working is not None  # noqa: S101 - an ASGI application always runs in a task
@@ -95,46 +111,46 @@ class Answering:
         try:
             answer = await self._answer(exchange)
         except GatewayError as error:
-            await _send_error(error, exchange.id, scope, receive, send)
+            await self._send_error(error, exchange.id, scope, receive, send)
             return
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-        headers.append((b"request-id", exchange.id.encode()))
+        headers += id_headers(exchange.id)
         if isinstance(answer, Whole):
             headers += (_JSON, (b"content-length", b"%d" % len(answer.body)))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
         else:
-            await _send_frames(answer, _SSE + headers, send, self._ping_seconds)
+            await self._send_frames(answer, _SSE + headers, send)
 
+    async def _send_error(
+        self, error: GatewayError, request_id: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        response = error_response(error, request_id, self._form)
+        response.raw_headers += id_headers(request_id)
+        await response(scope, receive, send)
 
-async def _send_error(
-    error: GatewayError, request_id: str, scope: Scope, receive: Receive, send: Send
-) -> None:
-    response = error_response(error, request_id)
-    response.headers["request-id"] = request_id
-    await response(scope, receive, send)
-
-
-async def _send_frames(answer: Sending, headers: Headers, send: Send, ping_seconds: float) -> None:
-    async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        pinger = _Pinger(send, ping_seconds)
-        try:
-            async for frame in frames:
-                if b"message_stop" in frame[-_STOP_TAIL:]:
-                    pinger.stop()  # the message is over, though the upstream may not have closed yet
-                pinger.sent()
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
-        finally:
-            pinger.stop()
-    await send({"type": "http.response.body", "body": b""})
+    async def _send_frames(self, answer: Sending, headers: Headers, send: Send) -> None:
+        end = _ENDS[self._form]
+        async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            pinger = _Pinger(send, self._ping_seconds, answer.ping or _PINGS[self._form])
+            try:
+                async for frame in frames:
+                    if end in frame[-_TAIL:]:
+                        pinger.stop()  # the message is over, though the upstream may not have closed yet
+                    pinger.sent()
+                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+            finally:
+                pinger.stop()
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _Pinger:
     """Sends a `ping` event when `seconds` pass without a frame. One timer, no task: streams are many."""
 
-    def __init__(self, send: Send, seconds: float) -> None:
+    def __init__(self, send: Send, seconds: float, ping: bytes) -> None:
         self._send = send
+        self._ping_bytes = ping
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
@@ -153,7 +169,7 @@ class _Pinger:
         self._timer = self._loop.call_later(self._seconds - silent, self._tick)
 
     async def _ping(self) -> None:
-        message: Message = {"type": "http.response.body", "body": PING, "more_body": True}
+        message: Message = {"type": "http.response.body", "body": self._ping_bytes, "more_body": True}
         with suppress(OSError):
             await self._send(message)
 

@@ -1,4 +1,4 @@
-"""`/v1/messages` and `/v1/messages/count_tokens`.
+"""`/v1/messages`, `/v1/messages/count_tokens`, and `/v1/chat/completions` for OpenAI's clients.
 
 These are doors of their own, before FastAPI's routes: its middleware, routing and parsing cost more than
 all the steps of a small request (docs/decisions/0005-plain-routes.md).
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from coordinators.gateway import Gateway
-    from tasks.exchange import Exchange, Sending, Whole
+    from tasks.exchange import Exchange, Format, Sending, Whole
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -28,20 +28,27 @@ def gateway_of(request: Request) -> Gateway:
 class Door:
     """Answers one route by one of the gateway's methods."""
 
-    def __init__(self, pick: Callable[[Gateway], Callable[[Exchange], Awaitable[Whole | Sending]]]) -> None:
+    def __init__(
+        self,
+        pick: Callable[[Gateway], Callable[[Exchange], Awaitable[Whole | Sending]]],
+        form: Format = "anthropic",
+    ) -> None:
+        self.form: Format = form
         self._pick = pick
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
         gateway: Gateway = scope["app"].state.gateway
-        await Answering(self._pick(gateway), ping_seconds=gateway.ping_seconds)(scope, receive, send)
+        answering = Answering(self._pick(gateway), ping_seconds=gateway.ping_seconds, form=self.form)
+        await answering(scope, receive, send)
 
 
 def doors() -> dict[str, Door]:
     """Give what answers `POST` requests, by path. A base URL given with /v1 makes /v1/v1/…: alike."""
     create, count = Door(lambda gateway: gateway.answer), Door(lambda gateway: gateway.count_tokens)
-    return {
-        f"{prefix}{path}": door
-        for prefix in ("", "/v1")
-        for path, door in (("/v1/messages", create), ("/v1/messages/count_tokens", count))
+    paths = {
+        "/v1/messages": create,
+        "/v1/messages/count_tokens": count,
+        "/v1/chat/completions": Door(lambda gateway: gateway.complete_chat, "openai"),
     }
+    return {f"{prefix}{path}": door for prefix in ("", "/v1") for path, door in paths.items()}

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from wire.dialects import OPENROUTER, Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from tasks.live_stream import Translator
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
+    from wire.openai_stream import OpenAIShape
 
 Wire: TypeAlias = Literal["messages", "chat"]
 
@@ -36,13 +38,23 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request in the backend's format, with what rendering its answer will need."""
+    """A request in the backend's format, with what rendering its answer will need.
+
+    `first_event`: the seconds within which the first event of a stream must come, if that matters. `shape` is
+    what an OpenAI client asked of its answer's form, and None for any other client. `relayed` says that such
+    a client's own body went to a chat backend, so that the answer goes back likewise. `translate` makes the
+    translator of its stream, where neither of these says which.
+    """
 
     wire: Wire
     payload: bytes
     headers: Mapping[str, str]
     stream: bool
     context: AnswerContext
+    first_event: float | None = None
+    shape: OpenAIShape | None = None
+    relayed: bool = False
+    translate: Callable[[], Translator] | None = None
 
 
 @dataclass(frozen=True, slots=True)

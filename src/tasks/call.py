@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from express import step
 from tasks.live_stream import LiveStream
 from wire.chat_bytes import ChatBytes
-from wire.errors import UpstreamFailed
+from wire.errors import UpstreamFailed, UpstreamTimeout
 from wire.messages_bytes import MessagesBytes
+from wire.openai_bytes import Chained, MessagesToOpenAI, OpenAIRelay
 from wire.upstream_errors import from_status
 
 if TYPE_CHECKING:
@@ -34,12 +36,20 @@ async def open_stream(outgoing: Outgoing, backend: Lane) -> LiveStream:
 
     A failure up to then is raised, so that it can still be retried and told as an HTTP status.
     """
-    upstream = await backend.open_stream(outgoing)
+    limit = asyncio.timeout(outgoing.first_event)
     try:
-        return await _await_first_event(upstream, outgoing)
-    except BaseException:
-        await upstream.close()
-        raise
+        async with limit:
+            upstream = await backend.open_stream(outgoing)
+            try:
+                return await _await_first_event(upstream, outgoing)
+            except BaseException:
+                await upstream.close()
+                raise
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        late = f"upstream: no first event within {outgoing.first_event:g} s of the tools' results"
+        raise UpstreamTimeout(late, retryable=True) from error
 
 
 async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStream:
@@ -58,9 +68,15 @@ async def _await_first_event(upstream: Upstream, outgoing: Outgoing) -> LiveStre
 
 
 def _translator(outgoing: Outgoing) -> Translator:
-    if outgoing.wire == "messages":
-        return MessagesBytes(outgoing.context.model)
-    return ChatBytes(outgoing.context)
+    if outgoing.translate is not None:
+        return outgoing.translate()
+    context, shape = outgoing.context, outgoing.shape
+    if shape is None:
+        return MessagesBytes(context.model) if outgoing.wire == "messages" else ChatBytes(context)
+    if outgoing.relayed:
+        return OpenAIRelay(context, shape)
+    translator = MessagesToOpenAI(context, shape)
+    return translator if outgoing.wire == "messages" else Chained(ChatBytes(context), translator)
 
 
 def _refusal(status: int, body: bytes, headers: Mapping[str, str], outgoing: Outgoing) -> GatewayError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from express import step
@@ -11,6 +12,9 @@ from wire.chat_request import to_chat
 from wire.check import encode_body
 from wire.messages import new_id
 from wire.names import ToolNames
+from wire.openai_chat import goes_as_it_came, to_openai_chat
+from wire.openai_request import unsealed, with_thinking
+from wire.openai_stream import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,25 +46,55 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @step
-def convert_request(body: Json, route: Route, exchange: Exchange) -> Outgoing:
-    """Write the request on the wire of the route's target; raises UnsupportedContent with the path.
+def convert_chat_request(
+    body: Json, route: Route, exchange: Exchange, first_event: float | None = None
+) -> Outgoing:
+    """Write an OpenAI client's request on the wire of the route's target; raises UnsupportedContent.
 
-    The route itself is the argument, not its target, so that the run shows who fed this step.
+    `body` is the request as a Messages request. A chat backend gets the client's own body, if it takes it.
     """
     target = route.target
+    client, before = exchange.body or {}, exchange.canonical or {}
+    shape = shape_of(client, model=target.asked, created=exchange.started)
+    if target.wire == "chat" and goes_as_it_came(target.dialect):
+        chat = to_openai_chat(client, before, body, model=target.model, dialect=target.dialect)
+        context = _context(body, target, exchange, ToolNames.of(()))
+        return Outgoing(
+            "chat", encode_body(chat), {}, exchange.stream, context, first_event, shape, relayed=True
+        )
+    if exchange.chat_only:
+        raise exchange.chat_only[0]
+    return replace(converted(unsealed(with_thinking(body)), target, exchange, first_event), shape=shape)
+
+
+@step
+def convert_request(
+    body: Json, route: Route, exchange: Exchange, first_event: float | None = None
+) -> Outgoing:
+    """Write the request on the wire of the route's target; raises UnsupportedContent with the path.
+
+    The route itself is the argument, not its target, so that the run shows who fed this step. `first_event`
+    is passed on to whoever sends the request.
+    """
+    return converted(body, route.target, exchange, first_event)
+
+
+def converted(body: Json, target: Target, exchange: Exchange, first_event: float | None = None) -> Outgoing:
+    """Write a Messages request on the target's wire."""
     if target.wire == "messages":
-        return as_it_came(body, target, exchange)
+        return as_it_came(body, target, exchange, first_event)
     must_reason = target.model.startswith(_MUST_REASON)
     chat, names = to_chat(body, model=target.model, dialect=target.dialect, must_reason=must_reason)
     context = _context(body, target, exchange, names)
-    return Outgoing(target.wire, encode_body(chat), {}, exchange.stream, context)
+    return Outgoing(target.wire, encode_body(chat), {}, exchange.stream, context, first_event)
 
 
-def as_it_came(body: Json, target: Target, exchange: Exchange) -> Outgoing:
+def as_it_came(body: Json, target: Target, exchange: Exchange, first_event: float | None = None) -> Outgoing:
     """Write the request on the messages wire: as it came, but for the model's name."""
     payload = encode_body({**body, "model": target.model})
     context = _context(body, target, exchange, ToolNames.of(()))
-    return Outgoing("messages", payload, forwarded_headers(exchange.headers), exchange.stream, context)
+    headers = forwarded_headers(exchange.headers)
+    return Outgoing("messages", payload, headers, exchange.stream, context, first_event)
 
 
 def _context(body: Json, target: Target, exchange: Exchange, names: ToolNames) -> AnswerContext:

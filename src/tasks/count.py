@@ -10,6 +10,7 @@ from express import step
 from tasks.convert import as_it_came
 from tasks.exchange import Whole
 from wire.errors import GatewayError, InvalidRequest, UpstreamFailed
+from wire.parameters import PARAMETERS
 from wire.upstream_errors import from_status
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ async def count_input_tokens(body: Json, route: Route, counter: TokenCounter, ex
 
 
 async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
-    outgoing = as_it_came(body, route.target, exchange)
+    taken = route.target.dialect.on_messages
+    counted = {name: value for name, value in body.items() if name not in PARAMETERS or name in taken}
+    outgoing = as_it_came(counted, route.target, exchange)
     lane = cast("CountsTokens", route.backend.pick())
     reply = await lane.count_tokens(outgoing)
     if reply.status != 200:

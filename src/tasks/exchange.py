@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tasks.backend import Target
     from tasks.cache import CacheUse
     from tasks.live_stream import Live
+    from wire.errors import UnsupportedContent
     from wire.messages import Json
 
 Format: TypeAlias = Literal["anthropic", "openai"]
@@ -23,8 +24,11 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did. `cache` is the answer
-    cache's part in this request, if it has one.
+    `tried` has every target that was tried: the last one answered, if anyone did. `has_next` says that
+    somebody else can be asked if this one fails. `left_out` names, by API, the client's parameters that the
+    last one did not take. Of an OpenAI client's request, `canonical` is what it is as a Messages request, and
+    `chat_only` refuses what of it only a chat backend can do. `cache` is the answer cache's part
+    in this request, if it has one.
     """
 
     id: str
@@ -36,6 +40,10 @@ class Exchange:
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
     cache: CacheUse | None = None
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    canonical: Json | None = None
+    chat_only: list[UnsupportedContent] = field(default_factory=list)
+    has_next: bool = False
 
     @property
     def stream(self) -> bool:
@@ -73,11 +81,16 @@ class Streaming:
 
     live: Live
     headers: dict[str, str] = field(default_factory=dict)
+    ping: bytes | None = None
 
 
 @dataclass(slots=True)
 class Sending:
-    """A streaming answer on its way to the client: bytes to send, whole SSE frames each."""
+    """A streaming answer on its way to the client: bytes to send, whole SSE frames each.
+
+    `ping` is what is sent in a silence, where it is not the usual of the client's format.
+    """
 
     frames: AsyncIterator[bytes]
     headers: dict[str, str] = field(default_factory=dict)
+    ping: bytes | None = None

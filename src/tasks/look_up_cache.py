@@ -40,7 +40,10 @@ def replay_stream(entry: Entry, cache: CacheUse) -> Streaming:
 
 
 def _answered_by(entry: Entry) -> dict[str, str]:
-    return {"x-headgate-backend": str(entry.facts.get("backend", ""))}
+    headers = {"x-headgate-backend": str(entry.facts.get("backend", ""))}
+    if left_out := entry.facts.get("left_out"):
+        headers["x-headgate-left-out"] = ",".join(map(str, left_out))
+    return headers
 
 
 class Told:

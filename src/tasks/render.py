@@ -9,12 +9,15 @@ import orjson
 from express import step
 from tasks.exchange import Whole
 from wire.chat_answer import to_message
+from wire.chat_ending import cost_of, stop_of, usage_of
 from wire.errors import UpstreamFailed
-from wire.upstream_errors import from_status
+from wire.openai_answer import to_completion
+from wire.openai_chat import choices_of, error_in
+from wire.upstream_errors import from_chat_error, from_status
 
 if TYPE_CHECKING:
     from tasks.backend import Outgoing, Reply
-    from wire.messages import Json
+    from wire.messages import Json, Message
 
 
 @step
@@ -23,18 +26,43 @@ def render_message(reply: Reply, outgoing: Outgoing) -> Whole:
 
     An error inside HTTP 200, HTML and an empty body are errors here, never a success.
     """
+    answer = _answer(reply, outgoing)
+    message = _message(answer, outgoing)
+    return Whole(orjson.dumps(message), summary=_summary(message, answer))
+
+
+@step
+def render_completion(reply: Reply, outgoing: Outgoing) -> Whole:
+    """Give an OpenAI client's completion, likewise: a chat backend's own, or one made of the Message."""
+    answer = _answer(reply, outgoing)
+    shape = outgoing.shape
+    assert shape is not None  # noqa: S101 - every request of an OpenAI client has one
+    if not outgoing.relayed:
+        message = _message(answer, outgoing)
+        return Whole(orjson.dumps(to_completion(message, shape)), summary=_summary(message, answer))
+    if error := error_in(answer):
+        raise from_chat_error(error, whose_key=outgoing.context.whose_key)
+    if not choices_of(answer):
+        raise UpstreamFailed("the upstream's answer holds no choices", retryable=True)
+    return Whole(orjson.dumps({**answer, "model": shape.model}), summary=completion_summary(answer))
+
+
+def _answer(reply: Reply, outgoing: Outgoing) -> Json:
+    """Give the upstream's answer, or raise the error that it is."""
     answer = _parse(reply)
-    if answer is None or "error" in answer:
+    if answer is None or answer.get("error"):
         raise from_status(
             200, reply.body, reply.headers, wire=outgoing.wire, whose_key=outgoing.context.whose_key
         )
+    return answer
+
+
+def _message(answer: Json, outgoing: Outgoing) -> Message:
     if outgoing.wire == "messages":
         if answer.get("type") != "message":
             raise UpstreamFailed("the upstream answered something that is no message")
-        message = {**answer, "model": outgoing.context.model}
-    else:
-        message = to_message(answer, outgoing.context)
-    return Whole(orjson.dumps(message), summary=_summary(message, answer))
+        return {**answer, "model": outgoing.context.model}
+    return to_message(answer, outgoing.context)
 
 
 def _parse(reply: Reply) -> Json | None:
@@ -50,6 +78,18 @@ def _summary(message: Json, answer: Json) -> dict[str, Any]:
     return {
         **usage_summary(usage, (answer.get("usage") or {}).get("cost")),
         "stop_reason": message.get("stop_reason"),
+        "generation_id": answer.get("id"),
+    }
+
+
+def completion_summary(answer: Json) -> dict[str, Any]:
+    """Pick what a run's summary shows of a chat completion."""
+    usage = answer.get("usage") or {}
+    choice = choices_of(answer)[0]
+    stop, _ = stop_of(choice, (), tools=bool((choice.get("message") or {}).get("tool_calls")), refused=False)
+    return {
+        **usage_summary(usage_of(usage) if usage else {}, cost_of(usage)),
+        "stop_reason": stop,
         "generation_id": answer.get("id"),
     }
 

@@ -12,8 +12,10 @@ from wire.errors import GatewayError, UpstreamFailed, error_body
 from wire.sse import SseDecoder, encode_event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wire.answer import AnswerContext
-    from wire.messages import Json
+    from wire.messages import Event, Json
     from wire.sse import Frame
 
 
@@ -72,12 +74,16 @@ class ChatBytes:
         if self._error is not None or self._done:
             return out
         self._done = True
-        return out + b"".join(map(encode_event, self._stream.finish()))
+        return out + b"".join(self._write(self._stream.finish(), None))
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Give the `error` event that ends the stream instead of `message_stop`."""
         self.failed = True
         return encode_event(error_body(error, request_id))
+
+    def _write(self, events: list[Event], _chunk: Json | None) -> Iterable[bytes]:
+        """Write the events that a chunk, or the stream's end, came to."""
+        return map(encode_event, events)
 
     def _translate(self, frames: list[Frame], *, cut: bool = False) -> bytes:
         out: list[bytes] = []
@@ -87,10 +93,10 @@ class ChatBytes:
                     break
                 if data == b"[DONE]":
                     self._done = True
-                    out.extend(map(encode_event, self._stream.finish(done=True)))
+                    out.extend(self._write(self._stream.finish(done=True), None))
                     break
-                if (chunk := _chunk(event, data, cut=cut)) is not None:
-                    out.extend(map(encode_event, self._stream.feed(chunk)))
+                if (chunk := read_chunk(event, data, cut=cut)) is not None:
+                    out.extend(self._write(self._stream.feed(chunk), chunk))
         except GatewayError as error:
             self.failed = True
             self._error = error
@@ -99,8 +105,11 @@ class ChatBytes:
         return b"".join(out)
 
 
-def _chunk(event: str | None, data: bytes, *, cut: bool) -> Json | None:
-    """Parse a frame; None if it says nothing, or if it is the cut last one."""
+def read_chunk(event: str | None, data: bytes, *, cut: bool = False) -> Json | None:
+    """Parse a frame; None if it says nothing, or if it is the cut last one.
+
+    An `error` event gives an object with an `error`. What is no JSON object is UpstreamFailed.
+    """
     try:
         chunk = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire.chat_parts import NO_CONTENT
+from wire.chat_reasoning import effort_asked
 from wire.check_tools import is_custom
 from wire.errors import UnsupportedContent
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _NOT_HERE = "cannot be had from this backend"
 _LEAST_BUDGET = 1024
 _EFFORTS = {"xhigh": "high", "max": "high"}
-_EFFORT_FROM = ((16_384, "high"), (4_096, "medium"), (0, "low"))
+_EFFORT_FROM = ((16_384, "high"), (4_096, "medium"))
 
 
 def refuse_unfit(body: Json, dialect: Dialect) -> None:
@@ -55,7 +57,7 @@ def effort_of(reasoning: Json) -> str | None:
         return None if effort == "none" else _EFFORTS.get(effort, effort)
     budget = reasoning.get("max_tokens")
     if isinstance(budget, int):
-        return next(name for least, name in _EFFORT_FROM if budget >= least or not least)
+        return next((name for least, name in _EFFORT_FROM if budget >= least), "low")
     return None
 
 
@@ -63,12 +65,14 @@ def effort_of(reasoning: Json) -> str | None:
 
 
 def _fit_messages(chat: Json, dialect: Dialect) -> None:
-    messages = chat["messages"] = [*map(dict, chat["messages"])]  # other requests may share them
-    for message in messages:
-        if message["role"] == "assistant":
-            _fit_earlier(message, dialect)
+    """Fit the messages and tools. Requests share them (`wire.interning`): none is changed in place."""
+    messages = chat["messages"]
+    if dialect.earlier != "reasoning_details":
+        messages = [_fit_earlier(one, dialect) if "reasoning_details" in one else one for one in messages]
     if not dialect.cache_control:
-        _drop_breakpoints(chat)
+        messages = [_unmarked(one) for one in messages]
+        if "tools" in chat:
+            chat["tools"] = [_without_mark(tool) for tool in chat["tools"]]
     if not dialect.system_anywhere:
         messages = _system_first(messages)
     if not dialect.parallel_results:
@@ -76,41 +80,39 @@ def _fit_messages(chat: Json, dialect: Dialect) -> None:
     chat["messages"] = messages
 
 
-def _fit_earlier(message: Json, dialect: Dialect) -> None:
+def _fit_earlier(message: Json, dialect: Dialect) -> Json:
     """Put earlier thinking where the backend wants it; nothing is left of a message that was only that."""
-    details = message.get("reasoning_details")
-    if details is None or dialect.earlier == "reasoning_details":
-        return
-    del message["reasoning_details"]
+    fitted = {name: value for name, value in message.items() if name != "reasoning_details"}
     if dialect.earlier == "parts":
         summaries = [
             {"type": "summary_text", "text": one["text"], "signature": one["signature"]}
-            for one in details
+            for one in message["reasoning_details"]
             if one.get("text") and one.get("signature")
         ]
         if summaries:
-            content = message["content"] or []
-            said = [{"type": "text", "text": content}] if isinstance(content, str) else content
-            message["content"] = [{"type": "reasoning", "summary": summaries}, *said]
-            return
+            thinking = {"type": "reasoning", "summary": summaries}
+            return {**fitted, "content": [thinking, *_as_parts(message["content"] or [])]}
     if message["content"] == "":
-        message["content"] = "(no content)"
+        fitted["content"] = NO_CONTENT
+    return fitted
 
 
-def _drop_breakpoints(chat: Json) -> None:
-    """Take every cache breakpoint away, and with it the only reason for some text to be in parts."""
-    for tool in chat.get("tools", ()):
-        tool.pop("cache_control", None)
-    for message in chat["messages"]:
-        parts = message["content"]
-        if not isinstance(parts, list):
-            continue
-        for part in parts:
-            part.pop("cache_control", None)
-        if all(part["type"] == "text" for part in parts):
-            # An assistant's pieces carry the space between them; others stand apart.
-            gap = "" if message["role"] == "assistant" else "\n\n"
-            message["content"] = gap.join(part["text"] for part in parts)
+def _unmarked(message: Json) -> Json:
+    """Take cache breakpoints away, and with them the only reason for some text to be in parts."""
+    parts = message["content"]
+    if not isinstance(parts, list):
+        return message
+    if all(part["type"] == "text" for part in parts):
+        # An assistant's pieces carry the space between them; others stand apart.
+        gap = "" if message["role"] == "assistant" else "\n\n"
+        return {**message, "content": gap.join(part["text"] for part in parts)}
+    return {**message, "content": [_without_mark(part) for part in parts]}
+
+
+def _without_mark(part: Json) -> Json:
+    if "cache_control" not in part:
+        return part
+    return {name: value for name, value in part.items() if name != "cache_control"}
 
 
 def _system_first(messages: list[Json]) -> list[Json]:
@@ -130,10 +132,10 @@ def _system_first(messages: list[Json]) -> list[Json]:
     return fitted
 
 
-def _marked_system(content: str | list[Json]) -> list[Json]:
-    opening, closing = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
+def _marked_system(content: str | list[Json]) -> str | list[Json]:
     if isinstance(content, str):
-        return [{"type": "text", "text": f"<system>\n{content}\n</system>"}]
+        return f"<system>\n{content}\n</system>"
+    opening, closing = ({"type": "text", "text": tag} for tag in ("<system>", "</system>"))
     return [opening, *content, closing]
 
 
@@ -171,13 +173,15 @@ def _serial(messages: list[Json]) -> Iterator[Json]:
 def _fit_reasoning(chat: Json, body: Json, dialect: Dialect) -> None:
     if dialect.reasoning == "reasoning":
         return
-    reasoning = chat.pop("reasoning", None) or {}
+    reasoning = chat.pop("reasoning", None)
+    if not isinstance(reasoning, dict):
+        reasoning = {}
     if dialect.reasoning == "reasoning_effort":
         effort = effort_of(reasoning)
         if effort is not None:
             chat.setdefault("reasoning_effort", effort)
         return
-    effort = chat.pop("reasoning_effort", None) or reasoning.get("effort")
+    effort = chat.pop("reasoning_effort", None) or reasoning.get("effort") or effort_asked(body)
     if isinstance(effort, str):
         chat["output_config"] = {"effort": effort}
     thinking = _thinking(body, reasoning)
@@ -202,13 +206,20 @@ def _within_limit(thinking: Json, limit: int | None) -> Json | None:
 
 
 def _fit_format(chat: Json, body: Json, dialect: Dialect) -> None:
-    if dialect.answer_format == "response_format" or "response_format" not in chat:
+    """Put a wanted schema where the backend looks for it; what is no schema cannot go there."""
+    told = chat.get("response_format")
+    if dialect.answer_format == "response_format" or told is None:
         return
     wanted = (body.get("output_config") or {}).get("format") or body.get("output_format")
-    if not wanted and chat["response_format"].get("type") == "json_schema":
-        wanted = {"type": "json_schema", "schema": chat["response_format"]["json_schema"]["schema"]}
-    if wanted:
-        chat["output_config"] = {**chat.get("output_config", {}), "format": wanted}
+    if not wanted:
+        inner = told.get("json_schema")
+        schema = inner.get("schema") if isinstance(inner, dict) else None
+        if told.get("type") == "text":
+            return
+        if not isinstance(schema, dict):
+            raise UnsupportedContent(f"response_format: what is no JSON schema {_NOT_HERE}")
+        wanted = {"type": "json_schema", "schema": schema}
+    chat["output_config"] = {**chat.get("output_config", {}), "format": wanted}
 
 
 # ---- files ----

@@ -17,7 +17,7 @@ def reasoning_of(body: Json) -> Json | None:
     OpenRouter takes an effort or a number of tokens, never both: a budget is the more exact of the two.
     """
     thinking = body.get("thinking") or {}
-    effort = _effort(body)
+    effort = effort_asked(body)
     match thinking.get("type"):
         case "enabled":
             return {"max_tokens": thinking["budget_tokens"]}
@@ -31,7 +31,7 @@ def reasoning_of(body: Json) -> Json | None:
             raise UnsupportedContent(f"thinking.type: {other[:40]!r} has no form on a chat backend's wire")
 
 
-def _effort(body: Json) -> str | None:
+def effort_asked(body: Json) -> str | None:
     """Give the effort asked for, of which a later `role: "system"` message may have the last word."""
     for message in reversed(body["messages"]):
         if message["role"] == "system" and isinstance(message.get("output_config"), dict):

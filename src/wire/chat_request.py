@@ -106,7 +106,7 @@ def _add_tools(chat: Json, body: Json, names: ToolNames) -> None:
     plugins = body.get("plugins")
     plugin = web_plugin(tools)
     if plugin:
-        plugins = [*(plugins if isinstance(plugins, list) else []), plugin]
+        plugins = [*(plugins or ()), plugin]
     if plugins:
         chat["plugins"] = plugins
     functions = chat_tools(tools, names_loaded(body), names) if tools else []

@@ -22,6 +22,7 @@ from wire.check_tools import check_any_schema, check_tool_choice, check_tools
 from wire.errors import InvalidRequest
 from wire.interning import Facts, SharedMessage
 from wire.known import ROLES, TEXT_BLOCKS
+from wire.parameters import check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +46,10 @@ def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
         raise InvalidRequest("model: must not be empty")
     if need_max_tokens or body.get("max_tokens") is not None:
         _check_max_tokens(body.get("max_tokens"))
-    for field, check in _OPTIONAL.items():
-        if body.get(field) is not None:
-            check(body[field])
+    for field, value in body.items():
+        if value is not None and (check := _OPTIONAL.get(field)) is not None:
+            check(value)
+    check_parameters(body)
     if body.get("tool_choice") is not None:
         check_tool_choice(body["tool_choice"], body.get("tools") or [])
     _check_messages(body.get("messages"))

@@ -10,34 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-OWN = frozenset(
-    {
-        "debug",
-        "frequency_penalty",
-        "image_config",
-        "logit_bias",
-        "logprobs",
-        "min_p",
-        "modalities",
-        "models",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "provider",
-        "reasoning_effort",
-        "repetition_penalty",
-        "route",
-        "seed",
-        "session_id",
-        "structured_outputs",
-        "top_a",
-        "top_logprobs",
-        "trace",
-        "transforms",
-        "verbosity",
-    }
-)
-"""Parameters that are a chat backend's own, not Anthropic's: a client that sends them means them."""
+from wire.parameters import PARAMETERS
+
+OWN = frozenset(PARAMETERS) - {"plugins", "reasoning", "temperature_range", "top_k", "user"}
+"""Parameters that are a chat backend's own, not Anthropic's: a client that sends them means them, and they go
+as they are. Those taken out have a form of their own in a chat request, or none."""
 
 BASIC = frozenset(
     {"max_tokens", "messages", "model", "stop", "stream", "temperature", "tool_choice", "tools", "top_p"}
@@ -50,6 +27,7 @@ class Dialect:
     """What a chat backend takes.
 
     `takes`       top-level fields; every other one is left out
+    `on_messages` parameters beyond Anthropic's API that it takes on its messages wire, if it has one
     `reasoning`   how thinking is asked for: OpenRouter's `reasoning` object, `reasoning_effort`, or
                   Anthropic's own `thinking` and `output_config.effort`
     `earlier`     how earlier thinking goes back: in `reasoning_details`, as `reasoning` parts, or not at all
@@ -65,6 +43,7 @@ class Dialect:
 
     name: str
     takes: frozenset[str]
+    on_messages: frozenset[str] = frozenset({"top_k"})
     reasoning: Literal["reasoning", "reasoning_effort", "thinking"] = "reasoning_effort"
     earlier: Literal["reasoning_details", "parts", "none"] = "none"
     answer_format: Literal["response_format", "output_config"] = "response_format"
@@ -92,6 +71,18 @@ OPENROUTER = Dialect(
         "usage",
         "user",
     },
+    on_messages=frozenset(
+        {
+            "deferred_tools",
+            "models",
+            "plugins",
+            "provider",
+            "session_id",
+            "stop_server_tools_when",
+            "top_k",
+            "trace",
+        }
+    ),
     reasoning="reasoning",
     earlier="reasoning_details",
     files=frozenset({"data", "url"}),
@@ -99,6 +90,9 @@ OPENROUTER = Dialect(
     cache_control=True,
     system_anywhere=True,
 )
+
+ANTHROPIC = Dialect("Anthropic", takes=frozenset())
+"""Anthropic's own API, which has no chat wire, and refuses what it does not know."""
 
 LITELLM = replace(OPENROUTER, name="LiteLLM")
 """LiteLLM on its way to OpenRouter: it takes what OpenRouter takes."""

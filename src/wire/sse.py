@@ -15,6 +15,9 @@ LARGEST_FRAME = 64 * 1024 * 1024
 """Bytes an unfinished frame may grow to: an upstream that never ends one must not fill the memory."""
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+COMMENT = b": ping\n\n"
+"""A ping for clients that know no event of that name: a line that every reader of SSE skips."""
+
 _BOM = b"\xef\xbb\xbf"
 
 

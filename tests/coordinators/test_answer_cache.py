@@ -185,7 +185,7 @@ async def test_a_store_that_fails_fails_no_request() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await cache.note()
-        assert (await stats(cache))["hit_rate"] is None
+        assert set(await stats(cache)) >= {"hits", "held", "saved", "latency"}
         if where == "totals":
             assert (await health(cache))["status"] == "degraded"
         store.where.clear()

@@ -22,6 +22,7 @@ ASK = {"model": "openai/gpt-5", "max_tokens": 100, "messages": [{"role": "user",
 def recorded(openrouter_process):
     """A gateway that records, and serves before its Prefect server is up."""
     settings = {"OPENROUTER_API_KEY": OUR_KEY, "OPENROUTER_BASE_URL": openrouter_process.base_url}
+    settings["HEADGATE_FALLBACKS"] = '{"first/model": "second/model"}'
     with GatewayProcess(HEADGATE_RETRIES="1", **settings) as gateway:
         yield gateway
 
@@ -49,7 +50,7 @@ def post(gateway, body):
 async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, reader):
     openrouter.script({"text": "word " * 40, "chunk": 5, "delay": 0.1, "usage": {"input": 11, "output": 22}})
     async with httpx.AsyncClient() as client:
-        body = ASK | {"stream": True}
+        body = ASK | {"stream": True, "min_p": 0.1, "thinking": {"type": "adaptive"}}
         async with client.stream("POST", f"{recorded.url}/v1/messages", json=body, timeout=30) as answer:
             name = f"streaming-{answer.headers['request-id']}"
             running = await reader.flow_run(name)
@@ -58,12 +59,17 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
     run = await reader.flow_run(name, "Completed")
     assert {"openrouter", "openai/gpt-5", "stream"} <= set(run["tags"])
     assert run["parameters"]["messages"] == 1
-    steps = await reader.task_runs(run["id"], 5)
+    steps = await reader.task_runs(run["id"], 8)
     fed = {name: task["feeds"] for name, task in steps.items()}
+    first = {"validate_request-0", "resolve_model-0"}
     assert fed == {
         "validate_request-0": set(),
         "resolve_model-0": {"validate_request-0"},
-        "convert_request-0": {"validate_request-0", "resolve_model-0"},
+        "inject_openrouter_parameters-0": first,
+        # a body that a step has changed still holds what the first one gave
+        "inject_openai_parameters-0": {*first, "inject_openrouter_parameters-0"},
+        "apply_profile-0": {"inject_openai_parameters-0", "resolve_model-0"},
+        "convert_request-0": {*first, "apply_profile-0"},
         "open_stream-0": {"convert_request-0"},
         "relay_stream-0": {"open_stream-0"},
     }
@@ -81,6 +87,25 @@ async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter,
     steps = await reader.task_runs(run["id"], 5)
     assert [name for name, task in steps.items() if task["state_name"] == "Failed"] != []
     assert {"call_backend-0", "call_backend-1"} <= set(steps)
+
+
+async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrouter, reader):
+    openrouter.script({"status": 402, "message": "no credit"}, {"text": "From the second."})
+    answer = post(recorded, ASK | {"model": "first/model"})
+    assert answer.json()["model"] == "first/model"
+    run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Completed")
+    steps = await reader.task_runs(run["id"], 7)
+    assert {name: task["state_name"] for name, task in steps.items()} == {
+        "validate_request-0": "Completed", "resolve_model-0": "Completed",
+        "convert_request-0": "Completed", "call_backend-0": "Failed",
+        "convert_request-1": "Completed", "call_backend-1": "Completed", "render_message-0": "Completed",
+    }  # fmt: skip
+    (artifact,) = await reader.of_run("artifacts", run["id"])
+    assert "openrouter: second/model" in str(artifact["data"])
+    logs = await reader.logs(run["id"], 1)
+    run = await reader.flow_run(run["name"])  # its late tags are written after its state
+    assert {"fallback", "openrouter", "first/model"} <= set(run["tags"])
+    assert any("did not answer: BillingRequired" in line["message"] for line in logs)
 
 
 async def test_bad_input_is_a_failed_run_too(recorded, openrouter, reader):

@@ -14,7 +14,10 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
-_OURS = ("PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_")
+OURS = (
+    "PROXY_", "OPENROUTER_", "HEADGATE_", "PREFECT_", "DATABRICKS_", "USE_LITELLM", "ANTHROPIC_",
+    "BYPASS_LITELLM", "OPENAI_", "GEMINI_", "GOOGLE_", "COHERE_", "CO_API_KEY", "MISTRAL_", "AZURE_", "AWS_",
+)  # fmt: skip
 
 
 class GatewayProcess:
@@ -31,7 +34,7 @@ class GatewayProcess:
         self.log_path = Path(self.folder.name) / "stderr.log"
         self._arguments = arguments
         self._drainer = threading.Thread(target=self._drain, daemon=True)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         self.environment = {
             **inherited,
             "HEADGATE_DATA_DIR": f"{self.folder.name}/data",

@@ -23,6 +23,8 @@ class FakeOpenRouter:
     `/messages` wire without a gateway.
     """
 
+    module = "tests.fakes.openrouter"
+
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -37,7 +39,7 @@ class FakeOpenRouter:
 
     def start(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.openrouter"],
+            [sys.executable, "-m", self.module],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -91,3 +93,57 @@ class FakeOpenRouter:
             assert time.monotonic() < limit, f"the {path} request was not closed in {seconds} s"
             time.sleep(0.02)
         return seen[-1]
+
+
+class FakeBackends(FakeOpenRouter):
+    """Databricks, Anthropic and an OpenAI-compatible server in one process; settings that point at each."""
+
+    module = "tests.fakes.backends"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def databricks(self) -> dict[str, str]:
+        return {"DATABRICKS_HOST": self.root, "DATABRICKS_TOKEN": "dapi-of-the-test"}
+
+    @property
+    def anthropic(self) -> dict[str, str]:
+        return {"ANTHROPIC_API_KEY": "sk-ant-of-the-test", "HEADGATE_ANTHROPIC_URL": self.root}
+
+    @property
+    def compatible(self) -> dict[str, str]:
+        return {"OPENAI_COMPATIBLE_BASE_URL": f"{self.root}/compatible/v1"}
+
+
+class FakeProviders(FakeOpenRouter):
+    """The seven fake providers; `settings` point Headgate at them, with a key for each."""
+
+    module = "tests.fakes.providers"
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "ANTHROPIC_API_KEY": "key-anthropic",
+            "ANTHROPIC_API_BASE": f"{self.root}/anthropic",
+            "OPENAI_API_KEY": "key-openai",
+            "OPENAI_BASE_URL": f"{self.root}/openai/v1",
+            "GEMINI_API_KEY": "key-gemini",
+            "GEMINI_API_BASE": f"{self.root}/gemini/v1beta",
+            "COHERE_API_KEY": "key-cohere",
+            "COHERE_API_BASE": f"{self.root}/cohere/v2/chat",
+            "MISTRAL_API_KEY": "key-mistral",
+            "MISTRAL_API_BASE": f"{self.root}/mistral/v1",
+            "AZURE_API_KEY": "key-azure",
+            "AZURE_API_BASE": f"{self.root}/azure",
+            "AZURE_API_VERSION": "2024-10-21",
+            "AWS_ACCESS_KEY_ID": "AKIDFAKE",
+            "AWS_SECRET_ACCESS_KEY": "key-bedrock",
+            "AWS_REGION_NAME": "us-east-1",
+            "AWS_BEDROCK_RUNTIME_ENDPOINT": f"{self.root}/bedrock",
+        }

@@ -29,7 +29,7 @@ import struct
 import sys
 import uuid
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -123,7 +123,7 @@ class Fake:
         except ValueError:
             body = raw.decode(errors="replace")
         seen = Seen(
-            path=PATHS.get(request.path, request.path),
+            path=self.path_of(request),
             method=request.method,
             query=request.query_string,
             headers={name.lower(): value for name, value in request.headers.items()},
@@ -132,7 +132,7 @@ class Fake:
         )
         self.seen.append(seen)
         try:
-            response = await self._reply(request, seen)
+            response = await self.reply(request, seen)
         except Reset:
             reset_connection(request)
             return web.Response()
@@ -142,7 +142,11 @@ class Fake:
         seen.finished = True
         return response
 
-    async def _reply(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+    def path_of(self, request: web.Request) -> str:
+        """Give the short name of the request's path, which scripts know it by."""
+        return PATHS.get(request.path, request.path)
+
+    async def reply(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         reply = self.script.reply_for(seen)
         if seen.path not in ("chat", "messages"):
             return plain(reply, seen) if reply else unscripted(seen)
@@ -224,7 +228,15 @@ async def perform(request: web.Request, reply: Json, seen: Seen) -> web.StreamRe
     return response
 
 
-async def play(response: web.StreamResponse, pieces: list[bytes], reply: Json, rendering: Rendering) -> None:
+class TellsErrors(Protocol):
+    """What `play` must know of a rendering: how its wire tells an error in mid-stream."""
+
+    def error_frame(self, error: Json) -> bytes: ...
+
+
+async def play(
+    response: web.StreamResponse, pieces: list[bytes], reply: Json, rendering: TellsErrors
+) -> None:
     """Send the pieces, with the reply's delay between them, up to its fault."""
     fault, after = reply.get("fault"), reply.get("after", 0)
     if fault is None:
@@ -260,8 +272,7 @@ def reset_connection(request: web.Request) -> None:
     transport.abort()
 
 
-def application() -> web.Application:
-    fake = Fake()
+def application(fake: Fake) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_post("/_script", fake.set_script)
     app.router.add_get("/_requests", fake.list_requests)
@@ -270,9 +281,9 @@ def application() -> web.Application:
     return app
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, fake: Fake) -> None:
     """Serve until stdin closes, so that no fake outlives the test that started it."""
-    runner = web.AppRunner(application(), handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(application(fake), handler_cancellation=True, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.2)
     await site.start()
@@ -285,7 +296,7 @@ async def serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A fake OpenRouter for tests.")
     parser.add_argument("--port", type=int, default=0)
-    asyncio.run(serve(parser.parse_args().port))
+    asyncio.run(serve(parser.parse_args().port, Fake()))
 
 
 if __name__ == "__main__":

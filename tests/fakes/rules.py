@@ -125,7 +125,7 @@ class Script:
         """Give the reply, None if no rule fits; the rule's use is counted."""
         for index, rule in enumerate(self.rules):
             when = dict(rule.get("when", {}))
-            if "path" not in when and seen.path not in ("chat", "messages"):
+            if "path" not in when and seen.path in ("count_tokens", "models", "key"):
                 continue
             if self.main_only and "when" not in rule:
                 when["main"] = True

@@ -14,15 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes.gateway import GatewayProcess
+from tests.fakes.gateway import OURS, GatewayProcess
 
 ASK = {"model": "big", "max_tokens": 200, "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def headgate(*arguments, **settings):
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("OPENROUTER", "HEADGATE", "PROXY_"))
-    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
     return subprocess.run(
         [sys.executable, "-m", "headgate", *arguments],
         env=environment | settings, capture_output=True, text=True, timeout=60, check=False,
@@ -99,6 +97,49 @@ def test_the_doctor_finds_what_is_wrong(tmp_path):
     marks = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
     assert marks["upstream"] == marks["prefect"] == "!!"
     assert marks["backend"] == marks["data"] == "ok"
+
+
+def test_the_doctor_looks_at_every_backend(tmp_path, openrouter, backends):
+    done = headgate(
+        "doctor", OPENROUTER_API_KEYS="sk-one,sk-two", OPENROUTER_BASE_URL=openrouter.base_url,
+        HEADGATE_DATA_DIR=str(tmp_path), **backends.databricks,
+        **backends.anthropic | {"ANTHROPIC_API_KEY": "no"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = [line for line in done.stdout.splitlines() if "upstream" in line]
+    assert [line[:2] for line in told] == ["ok"] * 5 + ["!!"]  # two keys each of OpenRouter and LiteLLM
+    assert "OPENROUTER_API_KEYS (2 of 2)" in told[1]
+    assert "DATABRICKS_TOKEN" in told[4]
+    assert "refuses ANTHROPIC_API_KEY" in told[5]
+    assert "sk-one" not in done.stdout
+
+
+def test_the_banner_and_the_log_say_what_was_chosen_and_why(backends):
+    with GatewayProcess("--no-prefect", **backends.databricks, **backends.anthropic) as gateway:
+        banner, log = "".join(gateway.output), gateway.log()
+        wait_until(lambda: "anthropic:" in "".join(gateway.output))
+    assert "AZURE_DATABRICKS (DATABRICKS_HOST and DATABRICKS_TOKEN are set)" in "".join(gateway.output), (
+        banner
+    )
+    assert "backend chosen" in log
+    assert "DATABRICKS_HOST and DATABRICKS_TOKEN are set" in log
+
+
+def test_contradictions_do_not_start(tmp_path):
+    done = headgate(
+        "serve", OPENROUTER_API_KEY="k", USE_LITELLM="true", BYPASS_LITELLM_ENABLED="true",
+        HEADGATE_DATA_DIR=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "USE_LITELLM" in done.stderr
+    routed = headgate(
+        "serve",
+        OPENROUTER_API_KEY="k",
+        HEADGATE_FALLBACKS='{"big": "databricks:x"}',
+        HEADGATE_DATA_DIR=str(tmp_path),
+    )
+    assert routed.returncode == 2
+    assert "HEADGATE_FALLBACKS" in routed.stderr
 
 
 def test_claude_starts_with_the_right_environment(tmp_path):

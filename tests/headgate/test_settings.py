@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from headgate.choice import choose_backend
-from headgate.settings import BackendName, SettingsError, is_loopback, load_settings
+from headgate.settings import BackendName, Settings, SettingsError, is_loopback, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +93,10 @@ def test_aliases_and_overrides(monkeypatch):
         "small": "x/y",
         "claude-haiku-4-5": "openai/gpt-5-mini",
     }
+
+
+@pytest.mark.parametrize("page", ["README.md", ".env.example"])
+def test_every_setting_is_told(page):
+    text = (Path(__file__).parents[2] / page).read_text()
+    told = {field.alias for field in Settings.model_fields.values() if f"{field.alias}" in text}
+    assert {field.alias for field in Settings.model_fields.values()} - told == set()

@@ -8,11 +8,12 @@ import anthropic
 import pytest
 
 from tests.fakes.gateway import GatewayProcess
+from tests.routers.universal import CASES, Case, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.fakes.handle import FakeOpenRouter
+    from tests.fakes.handle import FakeOpenRouter, FakeProviders
 
 BRISK = {
     "HEADGATE_FIRST_BYTE_TIMEOUT": "1.5",
@@ -57,3 +58,22 @@ def gateway(wire: str, request: pytest.FixtureRequest) -> GatewayProcess:
 def client(gateway: GatewayProcess) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=gateway.url, api_key="client-key", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def universal_process(providers_process: FakeProviders) -> Iterator[GatewayProcess]:
+    settings = {**BRISK, "HEADGATE_COOLDOWN_AFTER": "0", **providers_process.settings}
+    with GatewayProcess("--no-prefect", **settings) as process:
+        # LiteLLM is imported at the first request; its time is nobody's test.
+        ask(process, {"model": "gpt-4o", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]})
+        yield process
+
+
+@pytest.fixture(params=CASES)
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def case(provider: str) -> Case:
+    return CASES[provider]

@@ -414,6 +414,18 @@ def test_a_gateway_without_a_folder_for_it_answers_uncached(openrouter_process, 
         assert send(gateway, {}, "/v1/cache/test").status_code == 529
 
 
+def test_answers_outlive_the_gateway(openrouter_process, openrouter, tmp_path):
+    settings = {"HEADGATE_CACHE": "on", "HEADGATE_DATA_DIR": str(tmp_path / "data")}
+    body = ask()
+    for outcome in ("miss", "hit"):
+        with gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings) as gateway:
+            assert told(send(gateway, body)) == outcome
+    with gateway_on(
+        openrouter_process, OPENROUTER_WIRE="chat", HEADGATE_THINKING="off", **settings
+    ) as gateway:
+        assert told(send(gateway, body)) == "miss"
+
+
 def test_workers_share_the_store(openrouter_process, openrouter):
     settings = {"HEADGATE_CACHE": "on", "HEADGATE_WORKERS": "2"}
     with gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings) as gateway:

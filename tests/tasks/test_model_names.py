@@ -1,10 +1,10 @@
-"""From the names that clients use to OpenRouter's."""
+"""From the names that clients use to those of the backends."""
 
 from __future__ import annotations
 
 import pytest
 
-from tasks.model_names import claude_base_name, openrouter_name
+from tasks.model_names import anthropic_name, claude_base_name, databricks_name, openrouter_name
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,25 @@ def test_openrouter_name(asked, given):
 
 def test_a_name_that_is_no_claude():
     assert claude_base_name("gpt-5") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "anthropic", "databricks"),
+    [
+        ("claude-opus-4-6", "claude-opus-4-6", "databricks-claude-opus-4-6"),
+        ("claude-opus-4-6[1m]", "claude-opus-4-6", "databricks-claude-opus-4-6"),
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5-20250929", "databricks-claude-sonnet-4-5"),
+        ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5", "databricks-claude-sonnet-4-5"),
+        ("claude-sonnet-4", "claude-sonnet-4-0", "databricks-claude-sonnet-4"),
+        ("claude-opus-4-0", "claude-opus-4-0", "databricks-claude-opus-4"),
+        ("anthropic/claude-3.7-sonnet", "claude-3-7-sonnet-latest", "databricks-claude-3-7-sonnet"),
+        ("claude-3-5-haiku-latest", "claude-3-5-haiku-latest", "databricks-claude-3-5-haiku"),
+        ("claude-sonnet-5", "claude-sonnet-5", "databricks-claude-sonnet-5"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5", "databricks-claude-sonnet-4-5"),
+        ("databricks-gpt-oss-120b", None, "databricks-gpt-oss-120b"),
+        ("databricks-claude-sonnet-4", None, "databricks-claude-sonnet-4"),
+        ("openai/gpt-5", None, "openai/gpt-5"),
+    ],
+)
+def test_names_of_other_backends(asked, anthropic, databricks):
+    assert (anthropic_name(asked), databricks_name(asked)) == (anthropic, databricks)

@@ -11,6 +11,7 @@ import pytest
 from anthropic.types import message_create_params
 from anthropic.types.beta import message_create_params as beta_message_create_params
 
+from scripts.parameter_table import SAMPLES
 from tests.wire.requests import EPHEMERAL, assistant, call, request, result, system, text, tool, user
 from wire.chat_request import BREAKPOINTS, FATES, is_strict, to_chat
 from wire.check import check_request
@@ -227,11 +228,10 @@ CASES = [
         {"plugins": [{"id": "web", "exclude_domains": ["b.com"]}]},
     ),
     Case("plugins", {"plugins": [{"id": "web"}]}, {"plugins": [{"id": "web"}]}),
-    Case("plugins that are none", {"plugins": "web", "tools": [WEB]}, {"plugins": [{"id": "web"}]}),
     Case(
         "OpenRouter's own parameters",
-        {name: [name] for name in OWN - {"reasoning_effort"}},
-        {name: [name] for name in OWN - {"reasoning_effort"}},
+        {name: SAMPLES[name] for name in OWN},
+        {name: SAMPLES[name] for name in OWN},
     ),
     Case(
         "what has no meaning on a chat wire",

@@ -16,8 +16,9 @@ from wire.messages_bytes import MessagesBytes
 if TYPE_CHECKING:
     from tasks.live_stream import Translator
 
-NAMES = sorted(path.stem for path in RECORDINGS.glob("*.sse"))
-MESSAGES = {path.name.removesuffix(".message.json"): path for path in RECORDINGS.glob("*.message.json")}
+OURS = "[cm][he]*"  # chat_ and messages_; Gemini's are read elsewhere
+NAMES = sorted(path.stem for path in RECORDINGS.glob(f"{OURS}.sse"))
+MESSAGES = {path.name.removesuffix(".message.json"): path for path in RECORDINGS.glob(f"{OURS}.message.json")}
 ENDS_BADLY: dict[str, tuple[type[GatewayError], str]] = {
     "chat_error_first": (
         RateLimited,
