@@ -256,18 +256,18 @@ class Teed:
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Pass the frames on."""
-        ticks: list[Tick] | None = []
-        left, started = self._largest, time.monotonic()
+        passed: list[tuple[float, bytes]] | None = []
+        left, now = self._largest, time.monotonic
         async with aclosing(self._live.frames()) as frames:  # type: ignore[type-var]
             async for frame in frames:
-                if ticks is not None:
+                if passed is not None:
+                    passed.append((now(), frame))
                     left -= len(frame)
-                    ticks.append(Tick(int((time.monotonic() - started) * 1000), frame))
                     if left < 0:
-                        ticks = None
+                        passed = None
                     elif _END in frame[-_TAIL:]:
-                        self._keep(ticks, self._live.translator)  # before the client can ask again
-                        ticks = None
+                        self._keep(_ticks(passed), self._live.translator)  # before the client can ask again
+                        passed = None
                 yield frame
 
     def fail(self, error: GatewayError, request_id: str) -> bytes:
@@ -277,3 +277,8 @@ class Teed:
     async def close(self) -> None:
         """Close the upstream connection."""
         await self._live.close()
+
+
+def _ticks(passed: list[tuple[float, bytes]]) -> list[Tick]:
+    started = passed[0][0]
+    return [Tick(int((when - started) * 1000), frame) for when, frame in passed]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -13,36 +11,18 @@ import pytest_asyncio
 from coordinators.cache_redis import RedisStore
 from coordinators.cache_store import StoreFailed
 from coordinators.prefect_server import free_port
+from tests.fakes.redis_server import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 LIMIT = 10_000
 
 
-def answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("redis")
-    port = free_port("127.0.0.1", 16379)
-    argv = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-    limit = time.monotonic() + 20
-    while not answers(port):
-        assert process.poll() is None, "redis-server ended"
-        assert time.monotonic() < limit, "redis-server does not answer"
-        time.sleep(0.05)
-    yield f"redis://:@127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait(10)
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
 
 
 @pytest_asyncio.fixture

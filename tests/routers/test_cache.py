@@ -17,6 +17,7 @@ import anthropic
 import httpx
 import pytest
 
+from tests.fakes.redis_server import redis_server
 from tests.routers.conftest import gateway_on
 
 if TYPE_CHECKING:
@@ -424,6 +425,23 @@ def test_answers_outlive_the_gateway(openrouter_process, openrouter, tmp_path):
         openrouter_process, OPENROUTER_WIRE="chat", HEADGATE_THINKING="off", **settings
     ) as gateway:
         assert told(send(gateway, body)) == "miss"
+
+
+def test_machines_share_redis(openrouter_process, openrouter):
+    body = ask()
+    with redis_server() as url:
+        settings = {"HEADGATE_CACHE": "on", "HEADGATE_CACHE_URL": url}
+        for outcome in ("miss", "hit"):
+            with gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings) as gateway:
+                assert told(send(gateway, body)) == outcome
+                health = httpx.get(f"{gateway.url}/v1/cache/health").json()
+                assert (health["status"], health["store"], health["entries"]) == ("ok", "redis", 1)
+        gateway = gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings).start()
+    answer = send(gateway, body)  # Redis is gone
+    health = httpx.get(f"{gateway.url}/v1/cache/health").json()
+    gateway.stop()
+    gateway.folder.cleanup()
+    assert (answer.status_code, told(answer), health["status"]) == (200, "miss", "degraded")
 
 
 def test_workers_share_the_store(openrouter_process, openrouter):
