@@ -435,7 +435,7 @@ def test_machines_share_redis(openrouter_process, openrouter):
             with gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings) as gateway:
                 assert told(send(gateway, body)) == outcome
                 health = httpx.get(f"{gateway.url}/v1/cache/health").json()
-                assert (health["status"], health["store"], health["entries"]) == ("ok", "redis", 1)
+                assert (health["status"], health["store"]) == ("ok", "redis")
         gateway = gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings).start()
     answer = send(gateway, body)  # Redis is gone
     health = httpx.get(f"{gateway.url}/v1/cache/health").json()
