@@ -13,12 +13,15 @@ from flows.messages import messages, streaming
 from flows.universal import universal as universal_flow
 from tasks.exchange import Sending, Streaming, Whole
 from tasks.render import usage_summary
+from wire.cache_directive import from_object
 from wire.check import parse_body
 from wire.errors import GatewayError, InvalidRequest, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from coordinators.answer_cache import AnswerCache
+    from coordinators.cache_use import Use
     from coordinators.catalog import Catalog
     from coordinators.keys import ClientKeys
     from coordinators.routing import RoutingTable
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
     from flows.prepare import House
     from tasks.count import TokenCounter
     from tasks.exchange import Exchange
-    from tasks.live_stream import LiveStream
+    from tasks.live_stream import Live
+    from wire.cache_directive import Directive
 
 
 class Gateway:
@@ -45,6 +49,7 @@ class Gateway:
         keys: ClientKeys,
         runs: FlowRuns,
         patience: Patience,
+        cache: AnswerCache,
         house: House,
         ping_seconds: float,
         describe: Callable[[], dict[str, Any]],
@@ -53,6 +58,7 @@ class Gateway:
         self.backends = backends
         self.universal = universal
         self.catalog = catalog
+        self.cache = cache
         self.ping_seconds = ping_seconds
         self.description = describe
         self._counter = counter
@@ -61,7 +67,8 @@ class Gateway:
         self._patience = patience
         self._house = house
         self._check_health = check_health
-        self._open: set[LiveStream] = set()
+        self._open: set[Live] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
 
     @property
@@ -79,18 +86,67 @@ class Gateway:
 
     async def answer(self, exchange: Exchange) -> Whole | Sending:
         """Answer a Messages request; raises GatewayError."""
-        return await self._answer(exchange, streaming, messages)
+        tenant = self._keys.check(exchange.headers)
+        _peek(exchange)
+        exchange.cache = use = self.cache.consider(exchange, tenant)
+        answer = await self._answer(exchange, streaming, messages)
+        if use is not None:
+            self._refresh(use)
+        return answer
+
+    async def answer_cached(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a Messages request as a stream; its `cache` object says how the cache is used."""
+        tenant = self._keys.check(exchange.headers)
+        body = parse_body(exchange.raw)
+        directive = from_object(body.get("cache", {}))
+        exchange.body = {name: value for name, value in body.items() if name != "cache"} | {"stream": True}
+        exchange.cache = use = self.cache.take(exchange, tenant, directive)
+        answer = await self._answer(exchange, streaming, messages)
+        self._refresh(use)
+        return answer
+
+    async def warm(self, exchange: Exchange, tenant: str, directive: Directive) -> str:
+        """Have a request's answer stored; give `present` if it was, `stored`, or `unfit` to be stored."""
+        use = self.cache.take(exchange, tenant, directive)
+        await self._read_through(exchange, use)
+        return "present" if use.outcome == "hit" else "stored" if use.kept else "unfit"
+
+    async def run(self, flow: Pipeline[..., Any], exchange: Exchange, *args: Any) -> Whole:
+        """Run a flow of the gateway's own, recorded as requests are; raises GatewayError."""
+        run = self._runs.open(flow, exchange, "gateway")
+        return self._settle(await self._call(run, exchange, *args), exchange, run)
+
+    async def _read_through(self, exchange: Exchange, use: Use) -> None:
+        exchange.cache = use
+        answer = await self._answer(exchange, streaming, messages)
+        if isinstance(answer, Sending):
+            async with aclosing(answer.frames) as frames:  # type: ignore[type-var]
+                async for _ in frames:
+                    pass
+
+    def _refresh(self, use: Use) -> None:
+        """Ask anew, in the background, for what was answered though its time was over."""
+        if not use.stale or (again := use.again()) is None:
+            return
+
+        async def refresh() -> None:
+            with again.refreshing(), suppress(GatewayError):
+                await self._read_through(again.exchange, again)
+
+        task = asyncio.create_task(refresh())
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
 
     async def complete_chat(self, exchange: Exchange) -> Whole | Sending:
         """Answer a chat/completions request; raises GatewayError."""
         exchange.format = "openai"
+        self._keys.check(exchange.headers)
+        _peek(exchange)
         return await self._answer(exchange, chat_streaming, chat_completions)
 
     async def _answer(
         self, exchange: Exchange, streamed: Pipeline[..., Any], whole: Pipeline[..., Any]
     ) -> Whole | Sending:
-        self._keys.check(exchange.headers)
-        _peek(exchange)
         flow = streamed if exchange.stream else whole
         run = self._runs.open(flow, exchange, self._first_choice(exchange))
         answer: Whole | Streaming = await self._call(
@@ -145,16 +201,21 @@ class Gateway:
     async def _send(self, answer: Streaming, exchange: Exchange, run: OpenRun) -> Sending:
         frames = self._relay(answer.live, exchange, run)
         await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
-        return Sending(frames, _answered_by(exchange) | answer.headers, answer.ping)
+        return Sending(frames, _told(exchange) | answer.headers, answer.ping)
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
         summary = {**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)}
         # after the answer is sent: the client need not wait for its record and its log line
         asyncio.get_running_loop().call_soon(run.complete, summary)
-        answer.headers.update(_answered_by(exchange))
+        self._count_usage(answer.summary, exchange)
+        answer.headers.update(_told(exchange))
         return answer
 
-    async def _relay(self, live: LiveStream, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
+    def _count_usage(self, summary: dict[str, Any], exchange: Exchange) -> None:
+        if exchange.tried:  # and not answered from the cache
+            self.cache.counts.asked_upstream(summary)
+
+    async def _relay(self, live: Live, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
         """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""
         tally = _Tally(exchange, live)
         relay = run.open_step("relay_stream")
@@ -169,7 +230,8 @@ class Gateway:
             if live.translator.failed:
                 run.fail(GatewayError("the upstream told of an error in mid-stream"), tally.summary())
             else:
-                run.complete(tally.summary())
+                run.complete(summary := tally.summary())
+                self._count_usage(summary, exchange)
         except GatewayError as error:
             told = Overloaded("the gateway is shutting down; send the request again") if live.cut else error
             relay.fail(told)
@@ -206,7 +268,7 @@ class Gateway:
 class _Tally:
     """What a stream's run says of it at its end."""
 
-    def __init__(self, exchange: Exchange, live: LiveStream) -> None:
+    def __init__(self, exchange: Exchange, live: Live) -> None:
         self.size = 0
         self._exchange = exchange
         self._live = live
@@ -224,17 +286,19 @@ class _Tally:
         }
 
 
-def _answered_by(exchange: Exchange) -> dict[str, str]:
-    """Say in headers who answered, and which of the client's parameters had no effect there."""
+def _told(exchange: Exchange) -> dict[str, str]:
+    """Say in headers who answered, which of the client's parameters had no effect, what the cache did."""
     headers = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
     if left_out := [name for names in exchange.left_out.values() for name in names]:
         headers["x-headgate-left-out"] = ",".join(left_out)
-    return headers
+    return headers | exchange.cache.headers if exchange.cache is not None else headers
 
 
 def _trials(exchange: Exchange) -> dict[str, Any]:
     """Say how many calls it took, and who came last when it was not the first choice."""
     told: dict[str, Any] = {"attempts": exchange.attempts}
+    if exchange.cache is not None:
+        told["cache"] = exchange.cache.outcome
     if len(exchange.tried) > 1:
         last = exchange.tried[-1]
         told |= {"fallback": f"{last.backend}: {last.model}"}

@@ -94,9 +94,10 @@ class OpenRun:
         _log.error("request crashed", request_id=self._exchange.id, exc_info=error)
 
     def _late_tags(self) -> list[str]:
-        """Give the tags known only afterwards: that another than the first choice was tried, and who."""
-        tried = self._exchange.tried
-        return ["fallback", tried[-1].backend] if len(tried) > 1 else []
+        """Give the tags known only afterwards: what the cache did, who was tried in the end."""
+        tried, cache = self._exchange.tried, self._exchange.cache
+        tags = cache.tags if cache is not None else []
+        return [*tags, "fallback", tried[-1].backend] if len(tried) > 1 else tags
 
     def _write(self, log: Any, status: int, summary: dict[str, Any]) -> None:
         exchange = self._exchange

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from express import pipeline
 from flows.attempts import Patience, attempt, first_to_answer
+from flows.cached import cached_message, cached_stream
 from flows.prepare import prepare
 from tasks.call import call_backend, open_stream
 from tasks.exchange import Streaming
@@ -34,7 +35,9 @@ async def messages(
         reply = await attempt(call_backend, outgoing, route.backend, exchange, patience)
         return render_message(reply, outgoing)
 
-    return await first_to_answer(answer, routes, exchange)
+    return await cached_message(
+        body, routes, exchange.cache, lambda: first_to_answer(answer, routes, exchange)
+    )
 
 
 @pipeline(name="streaming")
@@ -53,4 +56,6 @@ async def streaming(
         live = await attempt(open_stream, outgoing, route.backend, exchange, patience)
         return Streaming(live)
 
-    return await first_to_answer(answer, routes, exchange)
+    return await cached_stream(
+        body, routes, exchange.cache, lambda: first_to_answer(answer, routes, exchange)
+    )

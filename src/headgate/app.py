@@ -12,11 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from coordinators.backend_reports import BackendReports
+from coordinators.cache_admin import CacheAdmin
 from coordinators.catalog import Catalog
 from coordinators.counter import Counter
 from coordinators.gateway import Gateway
 from coordinators.http_upstream import HttpUpstream, Timeouts
-from coordinators.keys import ClientKeys
+from coordinators.keys import AdminKeys, ClientKeys
 from coordinators.litellm_calls import LiteLLM
 from coordinators.runs import FlowRuns
 from express.recorder import SocketSink, recorder_stats
@@ -24,10 +25,12 @@ from flows.attempts import Patience
 from flows.prepare import House
 from headgate import __version__
 from headgate.backends import assemble, assemble_universal
+from headgate.cache import assemble_cache
 from headgate.parameters import load_presets
 from headgate.settings import BackendName, is_loopback
-from routers import models, status
+from routers import cache, models, status
 from routers.answering import error_response, id_headers
+from routers.cache import cache_doors
 from routers.messages import doors
 from routers.reading import request_id
 from routers.universal import router as universal_router
@@ -36,7 +39,7 @@ from tasks.apply_profile import DEFAULT_PROFILES, Profile, Profiles
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -67,23 +70,32 @@ class Parts:
             library.warm()
         if self.sink is not None:
             BackendReports(backends.backends.values(), self.sink)
+        presets = load_presets()
+        self.cache = assemble_cache(settings, presets)
         runs: Any = instance.runs
+        keys = ClientKeys(key.get_secret_value() for key in settings.api_keys)
+        admins = AdminKeys(
+            (key.get_secret_value() for key in settings.admin_keys), clients=bool(settings.api_keys)
+        )
         self.gateway = Gateway(
             backends=backends,
             universal=assemble_universal(settings, self.http, library),
             counter=self.counter,
             catalog=Catalog(backends, unlisted=_listed_elsewhere(backends)),
-            keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
+            keys=keys,
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
-            house=House(load_presets(), _profiles(settings)),
+            house=House(presets, _profiles(settings)),
+            cache=self.cache,
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
             check_health=_health_check(instance, backends),
         )
+        self.cache_admin = CacheAdmin(self.gateway, keys, admins)
 
     async def close(self) -> None:
-        """Flush the runs and close every connection."""
+        """Store what is being stored, flush the runs and close every connection."""
+        await self.cache.close()
         if self.sink is not None:
             await self.sink.close()
         await self.counter.close()
@@ -158,6 +170,7 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = Parts(settings, instance)
         app.state.gateway = parts.gateway
+        app.state.cache_admin = parts.cache_admin
         try:
             yield
         finally:
@@ -168,6 +181,7 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         redirect_slashes=False,
     )  # fmt: skip
     app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
+    app.include_router(cache.router)
     app.include_router(models.router)
     app.include_router(universal_router)
     app.include_router(status.router)
@@ -185,7 +199,7 @@ class Application(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.doors = doors() | universal_doors()
+        self.doors: Mapping[str, ASGIApp] = {**doors(), **universal_doors(), **cache_doors()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""

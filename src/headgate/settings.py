@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     SecretStr,
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
     port: int = Field(DEFAULT_PORT, alias="HEADGATE_PORT", ge=0, le=65535)
     workers: int = Field(1, alias="HEADGATE_WORKERS", ge=1, le=64)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), alias="HEADGATE_API_KEYS")
+    admin_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), alias="HEADGATE_ADMIN_KEYS")
     data_dir: Path = Field(default_factory=_data_home, alias="HEADGATE_DATA_DIR")
     log_dir: Path = Field(Path("debug_logs"), alias="HEADGATE_LOG_DIR")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="HEADGATE_LOG_LEVEL")
@@ -123,6 +125,20 @@ class Settings(BaseSettings):
     concurrency: int = Field(0, alias="HEADGATE_BACKEND_CONCURRENCY", ge=0)
     queue: int = Field(100, alias="HEADGATE_BACKEND_QUEUE", ge=0)
 
+    cache: Literal["off", "on"] = Field("off", alias="HEADGATE_CACHE")
+    cache_ttl: float = Field(3600.0, alias="HEADGATE_CACHE_TTL", gt=0, le=30 * 24 * 3600)
+    cache_ttls: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, alias="HEADGATE_CACHE_TTLS"
+    )
+    cache_stale: float = Field(0.0, alias="HEADGATE_CACHE_STALE", ge=0)
+    cache_size: ByteSize = Field(ByteSize(1024**3), alias="HEADGATE_CACHE_SIZE", ge=1024**2)
+    cache_largest: ByteSize = Field(ByteSize(4 * 1024**2), alias="HEADGATE_CACHE_LARGEST", ge=1)
+    cache_keep: Annotated[tuple[Literal["max_tokens", "refusal"], ...], NoDecode] = Field(
+        (), alias="HEADGATE_CACHE_KEEP"
+    )
+    cache_shared: bool = Field(default=False, alias="HEADGATE_CACHE_SHARED")
+    cache_url: SecretStr | None = Field(None, alias="HEADGATE_CACHE_URL")
+
     profiles: dict[str, ModelProfile] = Field(default_factory=dict, alias="HEADGATE_PROFILES")
     thinking: Literal["auto", "on", "off"] = Field("auto", alias="HEADGATE_THINKING")
 
@@ -143,7 +159,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: str | None) -> str | None:
         return value.strip().upper() or None if value is not None else None
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "admin_keys", "cache_keep", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -153,7 +169,7 @@ class Settings(BaseSettings):
     @field_validator(
         "use_litellm", "bypass_litellm", "databricks_enabled", "openrouter_api_key", "openrouter_api_keys",
         "databricks_host", "databricks_token", "anthropic_api_key", "openai_compatible_url",
-        "openai_compatible_api_key", "prefect_api_url", "prefect_port", mode="before",
+        "openai_compatible_api_key", "prefect_api_url", "prefect_port", "cache_url", mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:

@@ -137,6 +137,7 @@ class Supervisor:
             api_url = self._prefect.url if self._prefect is not None else str(instance.prefect_api_url)
             argv = _module("express.recorder", "--socket", instance.recorder_socket, "--api", api_url)
             await self._keep(Child("recorder", argv, env=env))
+        await self._keep(Child("maintenance", _module("headgate.maintenance"), env=env))
         await self._keep(
             Child("counter", _module("coordinators.counter_process", instance.counter_socket), env=env)
         )

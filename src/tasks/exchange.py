@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from tasks.backend import Target
-    from tasks.live_stream import LiveStream
+    from tasks.cache import CacheUse
+    from tasks.live_stream import Live
     from wire.errors import UnsupportedContent
     from wire.messages import Json
 
@@ -26,7 +27,8 @@ class Exchange:
     `tried` has every target that was tried: the last one answered, if anyone did. `has_next` says that
     somebody else can be asked if this one fails. `left_out` names, by API, the client's parameters that the
     last one did not take. Of an OpenAI client's request, `canonical` is what it is as a Messages request, and
-    `chat_only` refuses what of it only a chat backend can do.
+    `chat_only` refuses what of it only a chat backend can do. `cache` is the answer cache's part
+    in this request, if it has one.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    cache: CacheUse | None = None
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     canonical: Json | None = None
     chat_only: list[UnsupportedContent] = field(default_factory=list)
@@ -76,7 +79,7 @@ class Whole:
 class Streaming:
     """An answer whose first event has come, and whose rest is still to be read."""
 
-    live: LiveStream
+    live: Live
     headers: dict[str, str] = field(default_factory=dict)
     ping: bytes | None = None
 

@@ -12,11 +12,8 @@ if TYPE_CHECKING:
     from wire.messages import Json
 
 
-class Translator(Protocol):
-    """Upstream SSE bytes in, SSE bytes in the client's format out, whole frames only (`wire.chat_bytes`)."""
-
-    @property
-    def started(self) -> bool: ...
+class Telling(Protocol):
+    """What is known of a stream's answer; all of it once the stream has ended."""
 
     @property
     def failed(self) -> bool: ...
@@ -33,11 +30,33 @@ class Translator(Protocol):
     @property
     def generation_id(self) -> str | None: ...
 
+
+class Translator(Telling, Protocol):
+    """Upstream SSE bytes in, Anthropic SSE bytes out, whole frames only (`wire.chat_bytes`)."""
+
+    @property
+    def started(self) -> bool: ...
+
     def feed(self, data: bytes) -> bytes: ...
 
     def finish(self) -> bytes: ...
 
     def fail(self, error: GatewayError, request_id: str) -> bytes: ...
+
+
+class Live(Protocol):
+    """A streaming answer whose first event is there; `LiveStream` says how it is used."""
+
+    cut: bool
+
+    @property
+    def translator(self) -> Telling: ...
+
+    def frames(self) -> AsyncIterator[bytes]: ...
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes: ...
+
+    async def close(self) -> None: ...
 
 
 class LiveStream:
@@ -50,7 +69,7 @@ class LiveStream:
     def __init__(
         self, upstream: Upstream, chunks: AsyncIterator[bytes], translator: Translator, first: bytes
     ) -> None:
-        self.translator = translator
+        self.translator: Translator = translator
         self.cut = False
         self._upstream = upstream
         self._chunks = chunks

@@ -3,7 +3,7 @@
 A conversation comes back whole with every turn: all of it but the last messages is, byte for byte, what came
 before. So a body's messages and its tools are looked up by their bytes, and only what is new is parsed. What
 is learned of a message that does not depend on its place (that it is valid, what its turn becomes on a chat
-wire) stays with it. Requests share these objects: nobody may change them.
+wire, its digest for the cache's key) stays with it. Requests share these objects: nobody may change them.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ class ChatTurn(NamedTuple):
 class SharedMessage(dict[str, Any]):
     """A message that requests share. `marked` says that it may hold cache breakpoints."""
 
-    __slots__ = ("facts", "marked", "turn")
+    __slots__ = ("digest", "facts", "marked", "turn")
 
     def __init__(self, message: Json, *, marked: bool) -> None:
         super().__init__(message)
         self.marked = marked
+        self.digest: bytes | None = None
         self.facts: Facts | None = None
         self.turn: ChatTurn | None = None
 
@@ -68,11 +69,12 @@ class SharedTools(list[Any]):
     goes and every name fits.
     """
 
-    __slots__ = ("chat", "checked", "marked")
+    __slots__ = ("chat", "checked", "digest", "marked")
 
     def __init__(self, tools: list[Any], *, marked: bool) -> None:
         super().__init__(tools)
         self.checked = False
+        self.digest: bytes | None = None
         self.marked = marked
         self.chat: list[Json] | None = None
 

@@ -187,7 +187,7 @@ def test_workers_share_the_port():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_behind(number):
     gateway = GatewayProcess("--no-prefect").start()
-    wait_until(lambda: len(httpx.get(f"{gateway.url}/health/detailed").json()["processes"]) == 3)
+    wait_until(lambda: len(httpx.get(f"{gateway.url}/health/detailed").json()["processes"]) == 4)
     children = httpx.get(f"{gateway.url}/health/detailed").json()["processes"]
     code = gateway.stop(number)
     assert code == (-9 if number == signal.SIGKILL else 0)

@@ -61,7 +61,7 @@ def test_the_root_says_what_this_is(chat_process):
 def test_health_in_detail(chat_process):
     told = httpx.get(f"{chat_process.url}/health/detailed").json()
     assert told["backend"]["name"] == "openrouter"
-    assert set(told["processes"]) == {"web", "counter"}
+    assert set(told["processes"]) == {"web", "counter", "maintenance"}
     assert "sk-or-v1-ours" not in str(told)
 
 
