@@ -1,6 +1,6 @@
 # Everything a developer does here. Needs Python 3.11+, pip, venv and make; uses uv where it is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types layers package check e2e bench docs lock clean
+.PHONY: help setup serve test redis lint types layers package check e2e bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +20,10 @@ serve: setup  ## Start Headgate on 127.0.0.1:8082, with its Prefect server
 	@exec $(BIN)/headgate serve
 
 test: setup  ## Run the test suite, and note which lines and branches it ran
-	$(BIN)/python -m pytest -m "not e2e" --cov --cov-branch --cov-report=json:.coverage.json
+	$(BIN)/python -m pytest -m "not e2e and not redis" --cov --cov-branch --cov-report=json:.coverage.json
+
+redis: setup  ## Run the tests that need redis-server (a Debian package of that name)
+	$(BIN)/python -m pytest -m redis tests/coordinators tests/routers
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .

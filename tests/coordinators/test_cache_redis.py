@@ -16,6 +16,8 @@ from tests.fakes.redis_server import redis_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+pytestmark = pytest.mark.redis
+
 LIMIT = 10_000
 
 

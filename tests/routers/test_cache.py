@@ -427,6 +427,7 @@ def test_answers_outlive_the_gateway(openrouter_process, openrouter, tmp_path):
         assert told(send(gateway, body)) == "miss"
 
 
+@pytest.mark.redis
 def test_machines_share_redis(openrouter_process, openrouter):
     body = ask()
     with redis_server() as url:
