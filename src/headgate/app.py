@@ -73,7 +73,7 @@ class Parts:
             keys=ClientKeys(key.get_secret_value() for key in settings.api_keys),
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
-            house=House(load_presets(), _profiles(settings)),
+            house=House(load_presets(), _profiles(settings), settings.prompt_cache == "auto"),
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),
             check_health=_health_check(instance, backends),

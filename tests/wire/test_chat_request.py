@@ -13,7 +13,8 @@ from anthropic.types.beta import message_create_params as beta_message_create_pa
 
 from scripts.parameter_table import SAMPLES
 from tests.wire.requests import EPHEMERAL, assistant, call, request, result, system, text, tool, user
-from wire.chat_request import BREAKPOINTS, FATES, is_strict, to_chat
+from wire.breakpoints import BREAKPOINTS
+from wire.chat_request import FATES, is_strict, to_chat
 from wire.check import check_request
 from wire.dialects import OWN
 from wire.errors import InvalidRequest, UnsupportedContent
