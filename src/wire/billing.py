@@ -23,12 +23,9 @@ def without_billing(text: str) -> str:
 
 def unbilled(body: Json) -> Json:
     """Give the request without the line in its system prompt: the same object if there is none."""
-    system = body.get("system")
-    if isinstance(system, str):
-        kept: str | list[Json] = without_billing(system)
-    else:
-        kept = _unbilled(system or [])
-    if kept == (system or []):
+    system = body.get("system") or []
+    kept = without_billing(system) if isinstance(system, str) else _unbilled(system)
+    if kept == system:
         return body
     made = {**body, "system": kept}
     if not kept:

@@ -145,8 +145,10 @@ def _any_marked(content: Any) -> bool:
     return isinstance(content, list) and any(map(_marked, content))
 
 
-def _marked(block: Json) -> bool:
+def _marked(block: Any) -> bool:
     """Tell whether a block bears a mark, or one within it does."""
+    if not isinstance(block, dict):  # within results of Anthropic's servers anything may be
+        return False
     if block.get("cache_control") or _any_marked(block.get("content")):
         return True
     source = block.get("source")

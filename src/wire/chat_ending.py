@@ -62,14 +62,11 @@ def usage_of(usage: Json) -> Json:
     prompt = _object(usage.get("prompt_tokens_details"))
     completion = _object(usage.get("completion_tokens_details"))
     cached = _first(prompt.get("cached_tokens"), *(usage.get(name) for name in _READS))
-    written = _first(
-        prompt.get("cache_write_tokens"),
-        prompt.get("cache_creation_tokens"),
-        *(usage.get(name) for name in _WRITES),
-    )
+    written = _first(*(prompt.get(name) for name in _WRITTEN), usage.get(_WRITES))
     whole = _count(usage.get("prompt_tokens"))
+    apart = whole < cached + written and not any(prompt.values())  # Anthropic's way to count
     told: Json = {
-        "input_tokens": whole if whole < cached + written else whole - cached - written,
+        "input_tokens": whole if apart else max(0, whole - cached - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": _count(usage.get("completion_tokens")),
@@ -91,7 +88,8 @@ def cost_of(usage: Json) -> float | None:
 _READS = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
 """Where cached tokens are told beside OpenAI's place: by Claude on Databricks, DeepSeek, Moonshot."""
 
-_WRITES = ("cache_creation_input_tokens",)
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
+_WRITES = "cache_creation_input_tokens"
 
 
 def _first(*values: Any) -> int:
