@@ -19,9 +19,14 @@ from wire.chat_turns import NO_RESULT
 from wire.check import check_request
 from wire.dialects import DATABRICKS_CLAUDE, OWN
 from wire.errors import InvalidRequest, UnsupportedContent
+from wire.signature import pack_details
 
 BASE = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1024}
 USAGE = {"usage": {"include": True}}
+THOUGHT = {
+    "type": "redacted_thinking",
+    "data": pack_details([{"type": "reasoning.encrypted", "data": "x"}], "m"),
+}
 IN_PARTS = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
 
 
@@ -418,6 +423,7 @@ def test_tools_that_were_loaded_come_last_and_in_that_order() -> None:
         ([user("a"), assistant(call("1")), user(result("1", "r"))], (2, "r")),
         ([user("a"), assistant(call("1"))], (2, NO_RESULT)),
         ([user("a", text("b", cache_control={"type": "ephemeral", "ttl": "1h"}))], (0, "b")),
+        ([user("a"), assistant(THOUGHT)], (0, "a")),
         ([assistant("")], None),
     ],
 )
