@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.add_breakpoints import add_breakpoints, may_add_breakpoints
 from tasks.apply_profile import NO_PROFILES, apply_profile
 from tasks.convert import convert_request
 from tasks.inject_parameters import inject_openai_parameters, inject_openrouter_parameters
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What this gateway adds to requests by itself: the environment's parameters, and models' profiles."""
+    """What this gateway adds to requests by itself: the environment's parameters, and models' profiles.
+
+    `prompt_cache`: and cache breakpoints, to requests that have none.
+    """
 
     presets: Presets = NO_PRESETS
     profiles: Profiles = NO_PROFILES
+    prompt_cache: bool = False
 
 
 _BARE = House()
@@ -53,6 +58,8 @@ def prepare(
         exchange.left_out.clear()  # what a route before this one left out
     if house.profiles.concern(body, route.target):
         body = apply_profile(body, route, house.profiles)
+    if house.prompt_cache and may_add_breakpoints(body, route.target, exchange):
+        body = add_breakpoints(body, route)
     return convert(body, route, exchange, house.profiles.first_event(body, route.target))
 
 

@@ -85,7 +85,7 @@ class Parts:
             keys=keys,
             runs=FlowRuns(runs, self.sink),
             patience=Patience(retries=settings.retries),
-            house=House(presets, _profiles(settings)),
+            house=House(presets, _profiles(settings), settings.prompt_cache == "auto"),
             cache=self.cache,
             ping_seconds=settings.ping_seconds,
             describe=lambda: _description(settings, instance),

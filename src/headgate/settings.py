@@ -141,6 +141,7 @@ class Settings(BaseSettings):
 
     profiles: dict[str, ModelProfile] = Field(default_factory=dict, alias="HEADGATE_PROFILES")
     thinking: Literal["auto", "on", "off"] = Field("auto", alias="HEADGATE_THINKING")
+    prompt_cache: Literal["off", "auto"] = Field("off", alias="HEADGATE_PROMPT_CACHE")
 
     runs: Literal["express", "prefect", "off"] = Field("express", alias="HEADGATE_RUNS")
     prefect_api_url: str | None = Field(None, alias="PREFECT_API_URL")

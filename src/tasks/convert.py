@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from express import step
 from tasks.backend import Outgoing
 from wire.answer import AnswerContext
+from wire.billing import unbilled
 from wire.chat_request import to_chat
 from wire.check import encode_body
+from wire.dialects import ANTHROPIC
 from wire.messages import new_id
 from wire.names import ToolNames
 from wire.openai_chat import goes_as_it_came, to_openai_chat
@@ -90,7 +92,13 @@ def converted(body: Json, target: Target, exchange: Exchange, first_event: float
 
 
 def as_it_came(body: Json, target: Target, exchange: Exchange, first_event: float | None = None) -> Outgoing:
-    """Write the request on the messages wire: as it came, but for the model's name."""
+    """Write the request on the messages wire: as it came, but for the model's name.
+
+    Claude Code's billing line goes to Anthropic alone: to others it would be a prompt that begins anew with
+    every request.
+    """
+    if target.dialect is not ANTHROPIC:
+        body = unbilled(body)
     payload = encode_body({**body, "model": target.model})
     context = _context(body, target, exchange, ToolNames.of(()))
     headers = forwarded_headers(exchange.headers)

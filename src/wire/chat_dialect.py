@@ -109,6 +109,21 @@ def _unmarked(message: Json) -> Json:
     return {**message, "content": [_without_mark(part) for part in parts]}
 
 
+def without_marks(chat: Json) -> None:
+    """Take the cache breakpoints out of an OpenAI client's request; parts stay parts, nothing is shared."""
+    chat.pop("cache_control", None)
+    chat["messages"] = [_with_unmarked_parts(message) for message in chat["messages"]]
+    if chat.get("tools"):
+        chat["tools"] = [_without_mark(tool) for tool in chat["tools"]]
+
+
+def _with_unmarked_parts(message: Json) -> Json:
+    parts = message.get("content")
+    if not isinstance(parts, list) or not any("cache_control" in part for part in parts):
+        return message
+    return {**message, "content": [_without_mark(part) for part in parts]}
+
+
 def _without_mark(part: Json) -> Json:
     if "cache_control" not in part:
         return part

@@ -61,10 +61,12 @@ def usage_of(usage: Json) -> Json:
     """Give a chat usage as Anthropic counts: `input_tokens` without what was cached or written to cache."""
     prompt = _object(usage.get("prompt_tokens_details"))
     completion = _object(usage.get("completion_tokens_details"))
-    cached = _count(prompt.get("cached_tokens"))
-    written = _count(prompt.get("cache_write_tokens"))
+    cached = _first(prompt.get("cached_tokens"), *(usage.get(name) for name in _READS))
+    written = _first(*(prompt.get(name) for name in _WRITTEN), usage.get(_WRITES))
+    whole = _count(usage.get("prompt_tokens"))
+    apart = whole < cached + written and not any(prompt.values())  # Anthropic's way to count
     told: Json = {
-        "input_tokens": max(0, _count(usage.get("prompt_tokens")) - cached - written),
+        "input_tokens": whole if apart else max(0, whole - cached - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": _count(usage.get("completion_tokens")),
@@ -81,6 +83,18 @@ def cost_of(usage: Json) -> float | None:
     """Give the dollars that OpenRouter says the answer cost."""
     cost = usage.get("cost")
     return float(cost) if isinstance(cost, int | float) else None
+
+
+_READS = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
+"""Where cached tokens are told beside OpenAI's place: by Claude on Databricks, DeepSeek, Moonshot."""
+
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
+_WRITES = "cache_creation_input_tokens"
+
+
+def _first(*values: Any) -> int:
+    """Give the first count that is more than nothing: some tell one thing in several places."""
+    return next(filter(None, map(_count, values)), 0)
 
 
 def _count(value: Any) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from wire.breakpoints import BREAKPOINTS, has_breakpoints
 from wire.chat_dialect import fit, refuse_unfit
 from wire.chat_parts import marked
 from wire.chat_reasoning import reasoning_of
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from wire.dialects import Dialect
     from wire.messages import Json
-
-BREAKPOINTS = 4
-"""Cache breakpoints that a request may have; of more, the last ones go."""
 
 FATES = {
     "model": "the resolved model's name",
@@ -41,7 +39,7 @@ FATES = {
     "output_format": "response_format",
     "tools": "tools; web_search_* → the web plugin; other tools of Anthropic's refused",
     "tool_choice": "tool_choice and parallel_tool_calls",
-    "cache_control": "cache_control",
+    "cache_control": "cache_control, or where there is none a breakpoint on the last part",
     "reasoning": "reasoning, instead of what thinking says",
     "plugins": "plugins, beside the web plugin",
     "context_management": "left out: it edits a context that Anthropic's servers keep",
@@ -75,7 +73,8 @@ def to_chat(
     _refuse(body)
     refuse_unfit(body, dialect)
     names = ToolNames.of(names_used(body))
-    chat: Json = {"model": model, "messages": chat_messages(body, names, model)}
+    in_parts = dialect.cache_control and has_breakpoints(body)
+    chat: Json = {"model": model, "messages": chat_messages(body, names, model, in_parts=in_parts)}
     for field, chat_field in _RENAMED.items():
         if body.get(field) not in _NOTHING:
             chat[chat_field] = body[field]
@@ -84,7 +83,9 @@ def to_chat(
     _add_reasoning(chat, body, must_reason=must_reason)
     _add_format(chat, body)
     _add_rest(chat, body)
-    _limit_breakpoints(chat)
+    if in_parts:
+        _place_automatic(chat, dialect)
+        _limit_breakpoints(chat)
     if dialect is not OPENROUTER:
         fit(chat, body, dialect)
     return chat, names
@@ -190,10 +191,24 @@ def _add_rest(chat: Json, body: Json) -> None:
     marked(chat, body)
 
 
+def _place_automatic(chat: Json, dialect: Dialect) -> None:
+    """Put the body's own breakpoint on its last part, where the backend knows breakpoints on parts only."""
+    if "cache_control" in dialect.takes or (mark := chat.pop("cache_control", None)) is None:
+        return
+    messages = chat["messages"]
+    for place in range(len(messages) - 1, -1, -1):
+        content = messages[place]["content"]
+        if isinstance(content, list) and content:
+            # copied: messages of an earlier turn are shared
+            last = {"cache_control": mark} | content[-1]
+            messages[place] = {**messages[place], "content": [*content[:-1], last]}
+            return
+
+
 def _limit_breakpoints(chat: Json) -> None:
-    """Take away all cache breakpoints but the last few."""
+    """Take away all cache breakpoints but the last few; one at the top of the body counts."""
     found = [part for part in _parts(chat) if "cache_control" in part]
-    for part in found[: max(0, len(found) - BREAKPOINTS)]:
+    for part in found[: max(0, len(found) - BREAKPOINTS + ("cache_control" in chat))]:
         del part["cache_control"]
 
 

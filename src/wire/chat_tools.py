@@ -16,19 +16,24 @@ if TYPE_CHECKING:
     from wire.names import ToolNames
 
 
-def chat_tools(tools: list[Json], loaded: set[str], names: ToolNames) -> list[Json]:
+def chat_tools(tools: list[Json], loaded: list[str], names: ToolNames) -> list[Json]:
     """Render the client's own tools as chat functions.
 
     A tool with `defer_loading` goes only if it is in `loaded`: a chat backend has no tool search that would
-    load it. `eager_input_streaming` needs nothing: a chat streams arguments as they come.
+    load it. Such tools come behind all others and in the order of their loading, so that the tools of a turn
+    begin with those of the turn before. `eager_input_streaming` needs nothing: a chat streams arguments as
+    they come. The cache breakpoint of a tool that does not go, such as web search, moves to the one before.
     """
     if type(tools) is SharedTools and tools.chat is not None and names.plain:
         return tools.chat
-    rendered = [
-        _function(tool, names)
-        for tool in tools
-        if is_custom(tool) and (not tool.get("defer_loading") or tool["name"] in loaded)
-    ]
+    rendered: list[Json] = []
+    for tool in tools:
+        if is_custom(tool) and not tool.get("defer_loading"):
+            rendered.append(_function(tool, names))
+        elif rendered and not is_custom(tool):
+            marked(rendered[-1], tool)
+    waiting = {tool["name"]: tool for tool in tools if tool.get("defer_loading") and is_custom(tool)}
+    rendered += [_function(waiting[name], names) for name in loaded if name in waiting]
     if type(tools) is SharedTools and names.plain and not (tools.marked or loaded):
         tools.chat = rendered
     return rendered
@@ -78,19 +83,20 @@ def names_used(body: Json) -> set[str]:
     return names
 
 
-def names_loaded(body: Json) -> set[str]:
+def names_loaded(body: Json) -> list[str]:
     """Give the names of tools that the conversation has loaded or called, or that `tool_choice` forces.
 
-    Empty if no tool waits to be loaded.
+    In the order in which that came, each once. Empty if no tool waits to be loaded.
     """
     if not any(tool.get("defer_loading") for tool in body.get("tools") or ()):
-        return set()
-    loaded = {(body.get("tool_choice") or {}).get("name", "")}
+        return []
+    loaded: dict[str, None] = {}
     for message in body["messages"]:
         if isinstance(message.get("content"), list):
             for block in message["content"]:
-                loaded.update(_references(block))
-    return loaded
+                loaded.update(dict.fromkeys(_references(block)))
+    loaded[(body.get("tool_choice") or {}).get("name", "")] = None
+    return list(loaded)
 
 
 def _references(block: Json) -> Iterator[str]:

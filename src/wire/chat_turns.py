@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire.billing import without_billing
 from wire.chat_parts import (
     NO_CONTENT,
     NO_OUTPUT,
@@ -31,15 +32,16 @@ if TYPE_CHECKING:
 
 NO_RESULT = "[no result: this conversation holds none for the call, which may never have been run]"
 FAILED = "[the tool reported an error]"
-_BILLING = "x-anthropic-billing-header:"
 
 
-def chat_messages(body: Json, names: ToolNames, model: str) -> list[Json]:
+def chat_messages(body: Json, names: ToolNames, model: str, *, in_parts: bool = False) -> list[Json]:
     """Render the system prompt and all messages of `body` for the chat backend's `model`.
 
-    The messages of turns that requests share (`wire.interning`) are shared as well: nobody may change them.
+    `in_parts`: text is in parts everywhere, so that a message reads the same with a cache breakpoint and
+    without; else one plain text is a string, which every backend takes. The messages of turns that requests
+    share (`wire.interning`) are shared as well: nobody may change them.
     """
-    conversation = Conversation(names, model)
+    conversation = Conversation(names, model, in_parts=in_parts)
     conversation.add_system(body.get("system") or [], "system")
     messages = body["messages"]
     last_user = next((n for n in range(len(messages) - 1, -1, -1) if messages[n]["role"] == "user"), -1)
@@ -65,16 +67,17 @@ def _turns(messages: list[Json]) -> Iterator[tuple[int, int]]:
 class Conversation:
     """Takes turns in their order and gives chat messages. Ids that are empty or used twice are replaced."""
 
-    __slots__ = ("_ids", "_key", "_messages", "_model", "_names", "_repaired", "_turn")
+    __slots__ = ("_ids", "_in_parts", "_key", "_messages", "_model", "_names", "_repaired", "_turn")
 
-    def __init__(self, names: ToolNames, model: str) -> None:
-        self._key = (model,)
+    def __init__(self, names: ToolNames, model: str, *, in_parts: bool = False) -> None:
+        self._key = (model, "in parts" if in_parts else "")
+        self._in_parts = in_parts
         self._repaired = False
         self._names = names
         self._model = model
         self._messages: list[Json] = []
         self._ids: set[str] = set()
-        self._turn = Turn()
+        self._turn = Turn(in_parts=in_parts)
 
     def add_turn(self, messages: list[Json], start: int, end: int, last_user: int) -> None:
         """Add the messages from `start` to `end`, one turn; taken as it is if it was rendered before."""
@@ -118,7 +121,7 @@ class Conversation:
         parts = []
         for place, block in enumerate(_blocks(content)):
             is_text = block["type"] == "text"
-            text = _without_billing(block["text"]) if is_text else other_text(block, f"{at}.{place}")
+            text = without_billing(block["text"]) if is_text else other_text(block, f"{at}.{place}")
             if text:
                 parts.append(text_part(text, block))
         if parts:
@@ -177,7 +180,7 @@ class Conversation:
             "name": self._names.short(block["name"]),
             "arguments": json_text(block["input"], f"{at}.input"),
         }
-        self._turn.add_call(block["id"], {"id": identity, "type": "function", "function": function})
+        self._turn.add_call(block, {"id": identity, "type": "function", "function": function})
 
     def _new_id(self) -> str:
         """Make an id that depends on nothing but the calls before it, so that it is the same next turn."""
@@ -188,7 +191,7 @@ class Conversation:
 
     def _close(self) -> None:
         self._messages += self._turn.messages()
-        self._turn = Turn()
+        self._turn = Turn(in_parts=self._in_parts)
 
 
 class Turn:
@@ -197,9 +200,12 @@ class Turn:
     The first turn of a conversation has no assistant: it is what comes before one speaks.
     """
 
-    __slots__ = ("_gap", "_open", "_results", "after", "answered", "calls", "details", "parts", "spoken")
+    __slots__ = (
+        "_gap", "_in_parts", "_open", "_results", "after", "answered", "calls", "details", "parts", "spoken",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_parts: bool = False) -> None:
+        self._in_parts = in_parts
         self.spoken = False
         self.answered = False
         self.parts: list[Json] = []
@@ -224,9 +230,14 @@ class Turn:
         self._gap = False
         self.parts.append(text_part(text, block))
 
-    def add_call(self, original_id: str, call: Json) -> None:
-        """Add a call, waiting for a result under the id that the client knows."""
-        self._open.setdefault(original_id, []).append(len(self.calls))
+    def add_call(self, block: Json, call: Json) -> None:
+        """Add a call, waiting for a result under the id that the client knows.
+
+        A call has no place for a cache breakpoint: its result, which comes next, takes it.
+        """
+        if block.get("cache_control"):
+            self._results.setdefault(len(self.calls), Result()).mark(block)
+        self._open.setdefault(block["id"], []).append(len(self.calls))
         self.calls.append(call)
         self._gap = True
 
@@ -235,9 +246,10 @@ class Turn:
         waiting = self._open.get(block["tool_use_id"])
         if waiting is None:
             raise InvalidRequest(f"{at}.tool_use_id: no tool_use of the assistant turn before it has this id")
-        unanswered = [index for index in waiting if index not in self._results]
+        results = self._results
+        unanswered = [n for n in waiting if n not in results or not results[n].told]
         index = unanswered[0] if unanswered else waiting[-1]
-        self._results.setdefault(index, Result()).add(block, at, names)
+        results.setdefault(index, Result()).add(block, at, names)
 
     def add_user(self, parts: list[Json]) -> None:
         """Add what a user said, to the user's message before it if there is one."""
@@ -257,22 +269,27 @@ class Turn:
         shown: list[Json] = []
         for index, call in enumerate(self.calls):
             result = self._results.get(index) or Result()
-            messages.append({"role": "tool", "tool_call_id": call["id"], "content": result.content()})
+            messages.append(
+                {
+                    "role": "tool",
+                    "tool_call_id": call["id"],
+                    "content": result.content(in_parts=self._in_parts),
+                }
+            )
             if result.shown:
                 shown.append(text_part(f"[from the result of {call['function']['name']}, {call['id']}]", {}))
                 shown += result.shown
         if shown:
             self._show(shown)
-        for message in self.after:
-            message["content"] = _simplest(message["content"])
+        if not self._in_parts:
+            for message in self.after:
+                message["content"] = _simplest(message["content"])
         return messages + self.after
 
     def _assistant(self) -> Json:
         message: Json = {"role": "assistant", "content": None}
-        if any("cache_control" in part for part in self.parts):
-            message["content"] = self.parts
-        elif self.parts:
-            message["content"] = "".join(part["text"] for part in self.parts)
+        if self.parts:
+            message["content"] = self._text()
         elif self.details and not self.calls:
             message["content"] = ""
         elif not self.calls:
@@ -282,6 +299,14 @@ class Turn:
         if self.calls:
             message["tool_calls"] = self.calls
         return message
+
+    def _text(self) -> str | list[Json]:
+        """Give all the text as one: in a part with the last breakpoint there was, or as it is."""
+        text = "".join(part["text"] for part in self.parts)
+        if not self._in_parts:
+            return text
+        marks = (part for part in reversed(self.parts) if "cache_control" in part)
+        return [text_part(text, next(marks, {}))]
 
     def _show(self, shown: list[Json]) -> None:
         """Put what tool messages cannot hold at the head of the user's message behind them."""
@@ -301,23 +326,33 @@ class Result:
         self._block: Json = {}
         self.shown: list[Json] = []
 
+    @property
+    def told(self) -> bool:
+        """Whether there is a result yet."""
+        return bool(self._texts)
+
+    def mark(self, block: Json) -> None:
+        """Take the cache breakpoint of `block`, which has one."""
+        self._block = block
+
     def add(self, block: Json, at: str, names: ToolNames) -> None:
         """Add one tool_result."""
         pieces = []
         for place, inner in enumerate(_blocks(block.get("content") or [])):
+            if inner.get("cache_control"):  # one mark: on the result, not on what is shown elsewhere too
+                self.mark(inner)
+                inner = {name: value for name, value in inner.items() if name != "cache_control"}  # noqa: PLW2901
             pieces.append(result_text(inner, f"{at}.content.{place}", self.shown, names))
-            if inner.get("cache_control"):
-                self._block = inner
         text = "\n\n".join(piece for piece in pieces if piece) or NO_OUTPUT
         self._texts.append(f"{FAILED}\n{text}" if block.get("is_error") else text)
         if block.get("cache_control"):
-            self._block = block
+            self.mark(block)
 
-    def content(self) -> str | list[Json]:
+    def content(self, *, in_parts: bool) -> str | list[Json]:
         """Give the content of the tool message."""
         text = "\n\n".join(self._texts) or NO_RESULT
         part = marked({"type": "text", "text": text}, self._block)
-        return _simplest([part])
+        return [part] if in_parts else _simplest([part])
 
 
 def remember(turn: list[Json], chat: list[Json], key: tuple[str, ...]) -> None:
@@ -342,10 +377,3 @@ def _simplest(parts: list[Json]) -> str | list[Json]:
     if len(parts) == 1 and len(parts[0]) == 2 and "text" in parts[0]:
         return str(parts[0]["text"])
     return parts
-
-
-def _without_billing(text: str) -> str:
-    """Drop Claude Code's billing line: it differs per conversation, and would spoil the prefix cache."""
-    if not text.startswith(_BILLING):
-        return text
-    return text.partition("\n")[2].lstrip("\n")

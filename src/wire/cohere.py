@@ -80,14 +80,16 @@ def _end(delta: Json) -> Json:
     choice["finish_reason"] = _FINISH.get(reason, "stop")
     if reason == "STOP_SEQUENCE":
         choice["native_finish_reason"] = "stop_sequence"
-    usage = _object(_object(delta.get("usage")).get("tokens"))
-    if usage:
+    told = _object(delta.get("usage"))
+    if usage := _object(told.get("tokens")):
         prompt, completion = (int(usage.get(f"{name}_tokens") or 0) for name in ("input", "output"))
         chunk["usage"] = {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
         }
+        if told.get("cached_tokens"):
+            chunk["usage"]["prompt_tokens_details"] = {"cached_tokens": int(told["cached_tokens"])}
     return chunk
 
 

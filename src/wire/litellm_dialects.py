@@ -13,6 +13,7 @@ from wire.dialects import LITELLM
 
 _CLOSED = replace(
     LITELLM,
+    takes=LITELLM.takes - {"cache_control"},
     earlier="none",
     files=frozenset(),
     web_search=False,

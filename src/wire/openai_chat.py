@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wire.chat_dialect import effort_of
+from wire.breakpoints import has_breakpoints, with_chat_breakpoints
+from wire.chat_dialect import effort_of, without_marks
 from wire.chat_reasoning import reasoning_of
 
 if TYPE_CHECKING:
@@ -36,9 +37,14 @@ def to_openai_chat(client: Json, before: Json, after: Json, *, model: str, diale
     """Give the client's body with `model`, with usage asked for, and with what the gateway changed.
 
     `before` is the client's request as a Messages request, `after` the same with the gateway's parameters.
-    Fields nobody here knows pass. `client` stays as it is.
+    Fields nobody here knows pass. `client` stays as it is. Cache breakpoints stay where they are, if the
+    backend knows them; those that `after` has and `before` has not are the gateway's.
     """
     chat = {**client, "model": model}
+    if not dialect.cache_control:
+        without_marks(chat)
+    elif after is not before and has_breakpoints(after) and not has_breakpoints(before):
+        chat = with_chat_breakpoints(chat)
     for field in before.keys() - after.keys() - _SAID_OTHERWISE:
         chat.pop(field, None)
     given = (after.keys() & dialect.takes) - _SAID_OTHERWISE

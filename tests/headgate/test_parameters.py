@@ -60,10 +60,12 @@ def test_a_wrong_one_stops_the_start(tmp_path):
 def test_profiles_are_read(monkeypatch):
     monkeypatch.setenv("HEADGATE_PROFILES", '{"openai/*": {"effort": "low"}, "x": {"tool_timeout": 5}}')
     monkeypatch.setenv("HEADGATE_THINKING", "off")
+    monkeypatch.setenv("HEADGATE_PROMPT_CACHE", "auto")
     settings = load_settings()
     assert settings.profiles["openai/*"].effort == "low"
     assert settings.profiles["x"].tool_timeout == 5
     assert settings.thinking == "off"
+    assert settings.prompt_cache == "auto"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,7 @@ def test_profiles_are_read(monkeypatch):
         ("HEADGATE_PROFILES", '{"x": {"tool_timeout": 0}}'),
         ("HEADGATE_PROFILES", '{"x": {"timeout": 3}}'),
         ("HEADGATE_THINKING", "sometimes"),
+        ("HEADGATE_PROMPT_CACHE", "on"),
     ],
 )
 def test_a_wrong_profile_is_refused_by_name(monkeypatch, variable, value):

@@ -13,13 +13,21 @@ from anthropic.types.beta import message_create_params as beta_message_create_pa
 
 from scripts.parameter_table import SAMPLES
 from tests.wire.requests import EPHEMERAL, assistant, call, request, result, system, text, tool, user
-from wire.chat_request import BREAKPOINTS, FATES, is_strict, to_chat
+from wire.breakpoints import BREAKPOINTS
+from wire.chat_request import FATES, is_strict, to_chat
+from wire.chat_turns import NO_RESULT
 from wire.check import check_request
-from wire.dialects import OWN
+from wire.dialects import DATABRICKS_CLAUDE, OWN
 from wire.errors import InvalidRequest, UnsupportedContent
+from wire.signature import pack_details
 
 BASE = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1024}
 USAGE = {"usage": {"include": True}}
+THOUGHT = {
+    "type": "redacted_thinking",
+    "data": pack_details([{"type": "reasoning.encrypted", "data": "x"}], "m"),
+}
+IN_PARTS = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
 
 
 def chat_of(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -86,7 +94,11 @@ CASES = [
     Case("tier", {"service_tier": "auto"}, {"service_tier": "auto"}),
     Case("standard tier", {"service_tier": "standard_only"}, {"service_tier": "default"}),
     Case("another tier", {"service_tier": "flex"}, {"service_tier": "flex"}),
-    Case("cache", {"cache_control": EPHEMERAL | {"scope": "global"}}, {"cache_control": EPHEMERAL}),
+    Case(
+        "cache",
+        {"cache_control": EPHEMERAL | {"scope": "global"}},
+        {"cache_control": EPHEMERAL, "messages": IN_PARTS},
+    ),
     Case(
         "budget",
         {"thinking": {"type": "enabled", "budget_tokens": 1024}},
@@ -158,7 +170,8 @@ CASES = [
             "tools": [
                 function("Read", description='Reads.\n\nExamples of input: [{"path":"/a"}]', strict=True)
                 | {"cache_control": EPHEMERAL}
-            ]
+            ],
+            "messages": IN_PARTS,
         },
     ),
     Case(
@@ -383,6 +396,50 @@ def test_at_most_four_breakpoints_go_and_they_are_the_last() -> None:
     more = [user(mark("a"), mark("b")), assistant("c"), user(mark("d"))]
     assert marks(chat_of(*more, **fields)) == ["s2", "a", "b", "d"]
     assert len(marks(chat_of(*more, **fields))) == BREAKPOINTS
+    automatic = chat_of(*more, **fields, cache_control=EPHEMERAL)
+    assert (marks(automatic), automatic["cache_control"]) == (["a", "b", "d"], EPHEMERAL)
+
+
+def test_the_breakpoint_of_a_tool_that_does_not_go_moves_to_the_one_before() -> None:
+    search = WEB | {"cache_control": EPHEMERAL}
+    assert marks(chat_of(user("a"), tools=[tool("a"), tool("b"), search])) == ["b"]
+    assert marks(chat_of(user("a"), tools=[search])) == []
+
+
+def test_tools_that_were_loaded_come_last_and_in_that_order() -> None:
+    tools = [tool("Z", defer_loading=True), tool("A", defer_loading=True), tool("Read")]
+    found = [{"type": "tool_reference", "tool_name": name} for name in "ZA"]
+    loads = [assistant(call("1", "ToolSearch")), user(result("1", *found))]
+    names = [one["function"]["name"] for one in chat_of(user("a"), *loads, tools=tools)["tools"]]
+    assert names == ["Read", "Z", "A"]
+    forced = chat_of(user("a"), tools=tools, tool_choice={"type": "tool", "name": "A"})["tools"]
+    assert [one["function"]["name"] for one in forced] == ["Read", "A"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "at"),
+    [
+        ([user("a"), assistant("b"), user("c")], (2, "c")),
+        ([user("a"), assistant(call("1")), user(result("1", "r"))], (2, "r")),
+        ([user("a"), assistant(call("1"))], (2, NO_RESULT)),
+        ([user("a", text("b", cache_control={"type": "ephemeral", "ttl": "1h"}))], (0, "b")),
+        ([user("a"), assistant(THOUGHT)], (0, "a")),
+        ([assistant("")], None),
+    ],
+)
+def test_the_automatic_breakpoint_goes_to_the_last_part_where_the_backend_knows_parts_only(
+    messages: list[dict[str, Any]], at: tuple[int, str] | None
+) -> None:
+    body = request(*messages, cache_control=EPHEMERAL)
+    chat, _ = to_chat(body, model="m", dialect=DATABRICKS_CLAUDE)
+    assert "cache_control" not in chat
+    found = [
+        (place, part["text"])
+        for place, message in enumerate(chat["messages"])
+        for part in message["content"] or ()
+        if isinstance(part, dict) and "cache_control" in part
+    ]
+    assert found == ([at] if at else [])
 
 
 def test_tools_too_deep_are_refused_with_their_path() -> None:

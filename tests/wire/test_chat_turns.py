@@ -78,7 +78,7 @@ CASES = [
     Case(
         "system as blocks",
         [user("hi")],
-        [says("system", [text("a"), text("b", cache_control=EPHEMERAL)]), says("user", "hi")],
+        [says("system", [text("a"), text("b", cache_control=EPHEMERAL)]), says("user", [text("hi")])],
         [text("a"), text("b", cache_control=EPHEMERAL | {"scope": "global"})],
     ),
     Case("no system", [user("hi")], [says("user", "hi")], []),
@@ -366,7 +366,7 @@ CASES = [
             user(result("1", text("x", cache_control=EPHEMERAL)), result("2", "y", cache_control=EPHEMERAL)),
         ],
         [
-            says("user", "a"),
+            says("user", [text("a")]),
             called(chat_call("1"), chat_call("2")),
             answered("1", [text("x", cache_control=EPHEMERAL)]),
             answered("2", [text("y", cache_control=EPHEMERAL)]),
@@ -380,12 +380,41 @@ CASES = [
             user(result("1")),
         ],
         [
-            says("user", "a"),
+            says("user", [text("a")]),
             called(
                 chat_call("1"),
-                content=[text("b"), text("c", cache_control=EPHEMERAL | {"ttl": "1h"}), text("\n\nd")],  # type: ignore[arg-type]
+                content=[text("bc\n\nd", cache_control=EPHEMERAL | {"ttl": "1h"})],  # type: ignore[arg-type]
             ),
-            answered("1", "(no output)"),
+            answered("1", [text("(no output)")]),
+        ],
+    ),
+    Case(
+        "a cache breakpoint on a call goes to its result",
+        [user("a"), assistant(call("1") | {"cache_control": EPHEMERAL}, call("2")), user(result("2", "y"))],
+        [
+            says("user", [text("a")]),
+            called(chat_call("1"), chat_call("2")),
+            answered("1", [text(NO_RESULT, cache_control=EPHEMERAL)]),
+            answered("2", [text("y")]),
+        ],
+    ),
+    Case(
+        "a result of a call with a breakpoint is its result",
+        [user("a"), assistant(call("1") | {"cache_control": EPHEMERAL}), user(result("1", "x"))],
+        [
+            says("user", [text("a")]),
+            called(chat_call("1")),
+            answered("1", [text("x", cache_control=EPHEMERAL)]),
+        ],
+    ),
+    Case(
+        "one breakpoint within a result stays one",
+        [user("a"), assistant(call("1")), user(result("1", image(cache_control=EPHEMERAL)))],
+        [
+            says("user", [text("a")]),
+            called(chat_call("1")),
+            answered("1", [text(SHOWN, cache_control=EPHEMERAL)]),
+            says("user", [text("[from the result of Read, 1]"), PNG_PART]),
         ],
     ),
     Case(

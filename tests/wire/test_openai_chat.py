@@ -11,6 +11,7 @@ from tests.wire.answers import chunk, context, run, sse
 from tests.wire.openai_answers import SHAPE, chunks_of
 from tests.wire.test_openai_check import TOOL, body
 from wire.chat_bytes import ChatBytes
+from wire.check import encode_body
 from wire.dialects import DATABRICKS, OPENAI, OPENAI_PLATFORM, OPENROUTER, Dialect
 from wire.errors import Overloaded, UpstreamFailed
 from wire.openai_bytes import Chained, MessagesToOpenAI
@@ -34,6 +35,33 @@ def test_a_body_goes_as_it_came() -> None:
     )
     assert sent(client) == client | {"model": "vendor/m", "usage": {"include": True}}
     assert sent(client, OPENAI) == client | {"model": "vendor/m"}
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+PARTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", **MARK}]
+
+
+def test_cache_breakpoints_stay_where_the_backend_knows_them() -> None:
+    says = [
+        {"role": "user", "content": PARTS},
+        {"role": "assistant", "content": "c"},
+        {"role": "user", "content": "d"},
+    ]
+    client = body(messages=says, tools=[TOOL | MARK], **MARK)
+    kept = sent(client)
+    assert (kept["messages"], kept["tools"], kept["cache_control"]) == (
+        says,
+        [TOOL | MARK],
+        MARK["cache_control"],
+    )
+    bare = sent(client, OPENAI)
+    assert "cache_control" not in encode_body(bare).decode()
+    assert [one["content"] for one in bare["messages"]] == [
+        [PARTS[0], {"type": "text", "text": "b"}],
+        "c",
+        "d",
+    ]
+    assert bare["tools"] == [TOOL]
 
 
 def test_a_stream_is_asked_for_its_usage() -> None:

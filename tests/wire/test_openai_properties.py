@@ -19,7 +19,8 @@ from tests.wire.requests import PDF, PNG, tool
 from tests.wire.test_openai_answer import message
 from tests.wire.test_openai_check import GOOD
 from tests.wire.test_request_properties import JSON, LOOSE, conversations, places
-from wire.chat_request import BREAKPOINTS, to_chat
+from wire.breakpoints import BREAKPOINTS
+from wire.chat_request import to_chat
 from wire.check import check_request, encode_body, parse_body
 from wire.errors import GatewayError
 from wire.fold import Fold
