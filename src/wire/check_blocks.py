@@ -70,14 +70,14 @@ def check_cache_control(value: Any, at: str) -> None:
 
 def an_object(value: Any, at: str) -> Json:
     """Give `value` as an object, or refuse it."""
-    if type(value) is not dict:
+    if not isinstance(value, dict):  # or one that requests share (`wire.interning`)
         raise wrong(at, "an object", value)
     return value
 
 
 def a_list(value: Any, at: str, what: str = "a list") -> list[Any]:
     """Give `value` as a list, or refuse it."""
-    if type(value) is not list:
+    if not isinstance(value, list):
         raise wrong(at, what, value)
     return value
 
