@@ -230,7 +230,7 @@ def test_small_messages_are_not_kept_without_end() -> None:
 
 def test_only_what_was_used_last_is_kept() -> None:
     raw = [orjson.dumps(user(f"{n}" * 100)) for n in range(4)]
-    interner = Interner(most=3 * (len(raw[0])))
+    interner = Interner(most=3 * (len(raw[0]) + EACH))
     first, second = interner.message(raw[0]), interner.message(raw[1])
     interner.message(raw[2])
     assert interner.message(raw[0]) is first
