@@ -23,7 +23,7 @@ MOST_BYTES = 16 * 1024 * 1024
 """Bytes of messages and tools that are kept, those used last."""
 
 EACH = 1024
-"""Bytes that an object counts beside its own: what Python takes for a small one, and what was learned of it."""
+"""Bytes that an object counts beside its own: what a small one takes, with what was learned of it."""
 
 _MARK = b'"cache_control"'
 _LARGEST = 2 * 1024 * 1024
