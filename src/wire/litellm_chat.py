@@ -89,7 +89,7 @@ _APART = frozenset({"model", "stream", "stream_options"})
 
 
 _NOT_IN_A_BODY = frozenset({"extra_headers", "max_retries"})
-"""Arguments that say how LiteLLM calls, which is for no client to say: in a client's body they are but fields."""
+"""Arguments that say how LiteLLM calls. That is for no client to say: in a body they are but fields."""
 
 
 def _openrouter_arguments(chat: Json, supported: frozenset[str]) -> Json:
