@@ -61,19 +61,19 @@ def usage_of(usage: Json) -> Json:
     """Give a chat usage as Anthropic counts: `input_tokens` without what was cached or written to cache."""
     prompt = _object(usage.get("prompt_tokens_details"))
     completion = _object(usage.get("completion_tokens_details"))
-    cached = _count(prompt.get("cached_tokens"))
-    written = _count(prompt.get("cache_write_tokens"))
+    cached = counted(prompt.get("cached_tokens"))
+    written = counted(prompt.get("cache_write_tokens"))
     told: Json = {
-        "input_tokens": max(0, _count(usage.get("prompt_tokens")) - cached - written),
+        "input_tokens": max(0, counted(usage.get("prompt_tokens")) - cached - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
-        "output_tokens": _count(usage.get("completion_tokens")),
+        "output_tokens": counted(usage.get("completion_tokens")),
     }
     if "reasoning_tokens" in completion:
-        told["output_tokens_details"] = {"thinking_tokens": _count(completion["reasoning_tokens"])}
+        told["output_tokens_details"] = {"thinking_tokens": counted(completion["reasoning_tokens"])}
     searches = _object(usage.get("server_tool_use")).get("web_search_requests")
     if searches:
-        told["server_tool_use"] = {"web_search_requests": _count(searches), "web_fetch_requests": 0}
+        told["server_tool_use"] = {"web_search_requests": counted(searches), "web_fetch_requests": 0}
     return told
 
 
@@ -83,7 +83,8 @@ def cost_of(usage: Json) -> float | None:
     return float(cost) if isinstance(cost, int | float) else None
 
 
-def _count(value: Any) -> int:
+def counted(value: Any) -> int:
+    """Give a number of tokens; what is none, or cannot be, is 0."""
     return int(value) if isinstance(value, int | float) and 0 < value < _MANY else 0
 
 
