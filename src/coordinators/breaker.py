@@ -50,20 +50,24 @@ class Breaker:
         if self._opened:
             self._until = time.monotonic() + self._seconds
 
-    def succeed(self) -> None:
-        """Say that a call went well."""
-        if self._failures or self._opened:
+    def succeed(self) -> bool:
+        """Say that a call went well; True if that closed it."""
+        opened = self._opened
+        if self._failures or opened:
             self._failures = 0
             self._opened = False
+        return opened
 
-    def fail(self, error: str, *, at_once: bool = False, seconds: float | None = None) -> None:
+    def fail(self, error: str, *, at_once: bool = False, seconds: float | None = None) -> bool:
         """Say that a call failed, with the error's name; `at_once` opens whatever the count is.
 
-        `seconds` is a pause that the upstream asked for.
+        `seconds` is a pause that the upstream asked for. True if it was closed before and is open now.
         """
+        opened = self._opened
         self.last_error = error
         self.failed_at = time.time()
         self._failures += 1
         if self._after and (at_once or self._opened or self._failures >= self._after):
             self._opened = True
             self._until = time.monotonic() + (self._seconds if seconds is None else seconds)
+        return self._opened and not opened

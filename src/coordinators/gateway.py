@@ -148,7 +148,9 @@ class Gateway:
         return Sending(frames, _answered_by(exchange) | answer.headers, answer.ping)
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
-        run.complete({**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)})
+        summary = {**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)}
+        # after the answer is sent: the client need not wait for its record and its log line
+        asyncio.get_running_loop().call_soon(run.complete, summary)
         answer.headers.update(_answered_by(exchange))
         return answer
 

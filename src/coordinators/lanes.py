@@ -22,7 +22,7 @@ from wire.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from tasks.backend import Backend, CountsTokens, Outgoing, Reply, Target, Upstream
     from wire.errors import GatewayError
@@ -61,6 +61,7 @@ class BackendLanes:
         self._lanes = [BackendLane(self, backend, weight, cooling) for backend, weight in backends]
         self._only = self._lanes[0] if len(self._lanes) == 1 else None
         self._first = first
+        self.on_change: Callable[[BackendLanes], None] | None = None
 
     @property
     def size(self) -> int:
@@ -104,6 +105,11 @@ class BackendLanes:
         if best is not None:
             best.credit -= total
         return best
+
+    def changed(self) -> None:
+        """Tell who wants to know that a lane began to cool down, or is back."""
+        if self.on_change is not None:
+            self.on_change(self)
 
     def others_than(self, lane: BackendLane) -> bool:
         """Say whether another lane admits a call now."""
@@ -170,7 +176,8 @@ class BackendLane:
 
     def succeeded(self) -> None:
         """Say that the backend answered."""
-        self.breaker.succeed()
+        if self.breaker.succeed():
+            self._lanes.changed()
 
     def failed(self, error: GatewayError) -> bool:
         """Say what an attempt raised; True if the next key is to be tried at once."""
@@ -184,12 +191,13 @@ class BackendLane:
         if isinstance(error, (*_ABOUT_THE_KEY, *_ABOUT_THE_BACKEND)):
             self._fail(error)
         elif not isinstance(error, RateLimited):
-            self.breaker.succeed()  # it refused the request: so it is there
+            self.succeeded()  # it refused the request: so it is there
         return False
 
     def _fail(self, error: GatewayError, *, at_once: bool = False, seconds: float | None = None) -> None:
         self._shut_by = error
-        self.breaker.fail(type(error).__name__, at_once=at_once, seconds=seconds)
+        if self.breaker.fail(type(error).__name__, at_once=at_once, seconds=seconds):
+            self._lanes.changed()
 
     def shut(self) -> GatewayError:
         """Give the error for a request that finds every lane cooling down: about the key, if that is why."""

@@ -91,12 +91,13 @@ class Run:
     A streaming answer outlives its function, so `call` leaves the run open: `open_step` records
     what still happens, and `finish` closes. `tags`, `parameters` and `summary` are shown as they
     are given: sizes, counts and names, never a prompt or a key. `keep` says that the run is to be
-    recorded even when most are left out.
+    recorded even when most are left out. `artifact` is a key of its own for the summary's table, so that
+    the tables of several runs show as versions of one artifact.
     """
 
     __slots__ = (
-        "_answered_by", "_calling", "_counts", "_feeds", "_logs", "begun", "end", "error", "id", "keep",
-        "name", "parameters", "pipeline_name", "sink", "start", "state", "steps", "summary", "tags",
+        "_answered_by", "_calling", "_counts", "_feeds", "_logs", "artifact", "begun", "end", "error", "id",
+        "keep", "name", "parameters", "pipeline_name", "sink", "start", "state", "steps", "summary", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -108,9 +109,11 @@ class Run:
         parameters: Mapping[str, Any] | None = None,
         sink: Sink | None = None,
         keep: bool = False,
+        artifact: str | None = None,
     ) -> None:
         self.id = _new_id()
         self.keep = keep
+        self.artifact = artifact
         self.pipeline_name = pipeline_name
         self.name = name
         self.tags: tuple[str, ...] = tuple(tags)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from coordinators.backend_reports import BackendReports
 from coordinators.catalog import Catalog
 from coordinators.counter import Counter
 from coordinators.gateway import Gateway
@@ -64,6 +65,8 @@ class Parts:
         backends = assemble(settings, self.http, instance.demo_url, library)
         if backends.default.name == BackendName.LITELLM_OPENROUTER.prefix:
             library.warm()
+        if self.sink is not None:
+            BackendReports(backends.backends.values(), self.sink)
         runs: Any = instance.runs
         self.gateway = Gateway(
             backends=backends,

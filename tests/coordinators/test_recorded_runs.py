@@ -108,6 +108,35 @@ async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrou
     assert any("did not answer: BillingRequired" in line["message"] for line in logs)
 
 
+@pytest.fixture
+def cooling(recorded, openrouter_process):
+    """Another gateway, which records to the same Prefect server and has little patience with its backend."""
+    settings = {
+        "PREFECT_API_URL": httpx.get(f"{recorded.url}/health/detailed").json()["prefect"]["api_url"],
+        "PROXY_BACKEND": "OPENAI_COMPATIBLE",
+        "OPENAI_COMPATIBLE_BASE_URL": openrouter_process.base_url,
+        "HEADGATE_COOLDOWN_AFTER": "2",
+        "HEADGATE_COOLDOWN_SECONDS": "1",
+    }
+    with GatewayProcess(HEADGATE_RETRIES="1", **settings) as gateway:
+        yield gateway
+
+
+async def test_a_backend_that_cools_down_and_comes_back_shows_its_state(cooling, openrouter, reader):
+    openrouter.script({"status": 500, "message": "down", "times": 2}, {"text": "Back."})
+    post(cooling, ASK)
+    run = await reader.flow_run("openai_compatible-open", "Failed")
+    assert {"backends", "openai_compatible", "open"} <= set(run["tags"])
+    (artifact,) = await reader.of_run("artifacts", run["id"])
+    assert artifact["key"] == "backends"
+    assert "open; last error UpstreamFailed" in str(artifact["data"])
+    await asyncio.sleep(1.1)
+    assert post(cooling, ASK).status_code == 200
+    run = await reader.flow_run("openai_compatible-closed", "Completed")
+    (artifact,) = await reader.of_run("artifacts", run["id"])
+    assert "closed; last error UpstreamFailed" in str(artifact["data"])
+
+
 async def test_bad_input_is_a_failed_run_too(recorded, openrouter, reader):
     answer = post(recorded, ASK | {"max_tokens": -1})
     run = await reader.flow_run(f"messages-{answer.headers['request-id']}", "Failed")

@@ -85,6 +85,8 @@ def end_body(run: Run) -> bytes:
     document["steps"] = [(s.name, s.start, s.end, s.state, s.error, s.inputs) for s in run.steps]
     document["summary"] = run.summary
     document["logs"] = run.logs
+    if run.artifact is not None:
+        document["artifact"] = run.artifact
     return _bounded(document)
 
 

@@ -134,7 +134,7 @@ def artifact(document: Json, flow_run_id: str) -> Json:
     if document["error"]:
         rows["failure"] = document["error"]
     return {
-        "key": ARTIFACT_KEY,
+        "key": document.get("artifact", ARTIFACT_KEY),
         "type": "table",
         "description": f"{document['name']}: {document['state']}",
         "data": orjson.dumps([{"what": what, "value": value} for what, value in rows.items()]).decode(),
