@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from wire.body import encode_body
 from wire.errors import UpstreamFailed
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _KEPT = 4096
 _SECONDS = 60.0
+_STARTING_SECONDS = 10.0  # the counter's process starts after the web's, and again when it died
+_STEP_SECONDS = 0.05
 _COUNTED_FIELDS = ("system", "messages", "tools")
 
 
@@ -41,9 +44,9 @@ class Counter:
         self._connecting = asyncio.Lock()
 
     async def count(self, body: Json, model: str) -> int:
-        """Give the request's input tokens; raises CounterUnavailable."""
+        """Give the request's input tokens; raises CounterUnavailable, or InvalidRequest with a path."""
         counted = {name: body[name] for name in _COUNTED_FIELDS if body.get(name)}
-        frame = orjson.dumps(counted)
+        frame = encode_body(counted)
         key = hashlib.sha256(model.encode() + b"\0" + frame).digest()
         if (known := self._known.get(key)) is not None:
             self._known.move_to_end(key)
@@ -79,10 +82,18 @@ class Counter:
             raise CounterUnavailable("the token counter does not answer", retryable=True) from error
 
     async def _connected(self) -> asyncio.StreamWriter:
+        now = asyncio.get_running_loop().time
+        until = now() + _STARTING_SECONDS
         async with self._connecting:
-            if self._writer is None or self._writer.is_closing():
-                reader, self._writer = await asyncio.open_unix_connection(self._path)
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
+            while self._writer is None or self._writer.is_closing():
+                try:
+                    reader, self._writer = await asyncio.open_unix_connection(self._path)
+                except OSError:
+                    if now() >= until:
+                        raise
+                    await asyncio.sleep(_STEP_SECONDS)
+                else:
+                    self._reading = asyncio.create_task(self._read(reader, self._writer))
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

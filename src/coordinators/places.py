@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 from wire.errors import Overloaded
 
@@ -48,7 +49,8 @@ class Places:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._waiting.remove(turn)
+                with suppress(ValueError):  # a place came free in the same moment, and passed it over
+                    self._waiting.remove(turn)
             else:
                 self.leave()  # the place came in the same moment: pass it on
             raise

@@ -69,15 +69,24 @@ class Universal:
     ) -> tuple[Route, ...]:
         """Give the ways to answer: each provider that serves the model by priority, then the fallbacks.
 
-        `provider` allows only that one. Raises NotFound for a model that nobody serves, and PermissionDenied
-        with the variables to set if those who serve it are not configured.
+        `provider` allows only that one. What nobody serves who is configured is passed over while something
+        else is there. Raises NotFound for a model that nobody serves at all, and PermissionDenied with the
+        variables to set if none of those who serve the models is configured.
         """
         if fallbacks is None:
             fallbacks = self._fallbacks.get(asked) or self._fallbacks.get("*") or ()
         routes: dict[tuple[str, str], Route] = {}
+        missing: PermissionDenied | None = None
         for place, name in enumerate((asked, *fallbacks)):
-            for route in await self._ways(name, provider if place == 0 else None):
+            try:
+                ways = await self._ways(name, provider if place == 0 else None)
+            except PermissionDenied as error:
+                missing = missing or error
+                continue
+            for route in ways:
                 routes.setdefault((route.target.backend, route.target.model), route)
+        if missing is not None and not routes:
+            raise missing
         return tuple(routes.values())
 
     async def _ways(self, asked: str, named: str | None) -> list[Route]:

@@ -11,6 +11,9 @@ from routers.answering import GONE
 if TYPE_CHECKING:
     import asyncio
 
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 _REQUEST_SECONDS = 30.0
 
 
@@ -23,6 +26,9 @@ class Protocol(HttpToolsProtocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _answering: Any = (
+        None  # the request being answered; `cycle` is the last one read, which may wait its turn
+    )
 
     def connection_made(self, transport: Any) -> None:
         """Start the deadline of the first request."""
@@ -33,6 +39,12 @@ class Protocol(HttpToolsProtocol):
         """Start the deadline of each request."""
         super().on_message_begin()
         self._start_deadline()
+
+    def on_headers_complete(self) -> None:
+        """Read on behind a request that waits for its turn, or nobody would see the client leave."""
+        super().on_headers_complete()
+        if len(self.pipeline) == 1:
+            self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """Stop the deadline: the body has begun."""
@@ -47,10 +59,17 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline with the connection, and say so to who is answering."""
         self._stop_deadline()
-        cycle: Any = self.cycle
         super().connection_lost(exc)
-        if cycle is not None and not cycle.response_complete and (leave := cycle.scope.get(GONE)):
-            leave()
+        cycle = self._answering
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if leave := cycle.scope.get(GONE):
+                leave()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _start_deadline(self) -> None:
         self._stop_deadline()

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         default_factory=dict, alias="HEADGATE_FALLBACKS"
     )
 
-    universal_fallbacks: dict[str, tuple[str, ...]] = Field(
+    universal_fallbacks: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(
         default_factory=dict, alias="HEADGATE_UNIVERSAL_FALLBACKS"
     )
 
@@ -139,7 +139,9 @@ class Settings(BaseSettings):
     cache_shared: bool = Field(default=False, alias="HEADGATE_CACHE_SHARED")
     cache_url: SecretStr | None = Field(None, alias="HEADGATE_CACHE_URL")
 
-    profiles: dict[str, ModelProfile] = Field(default_factory=dict, alias="HEADGATE_PROFILES")
+    profiles: Annotated[dict[str, ModelProfile], NoDecode, BeforeValidator(_table)] = Field(
+        default_factory=dict, alias="HEADGATE_PROFILES"
+    )
     thinking: Literal["auto", "on", "off"] = Field("auto", alias="HEADGATE_THINKING")
     prompt_cache: Literal["off", "auto"] = Field("off", alias="HEADGATE_PROMPT_CACHE")
 
@@ -184,6 +186,13 @@ class Settings(BaseSettings):
             return {key: (one,) if isinstance(one, str) else one for key, one in table.items()}
         return table
 
+    @field_validator("openrouter_base_url", "anthropic_url", "openai_compatible_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be an address that begins with http:// or https://")
+        return value
+
     @property
     def aliases(self) -> dict[str, str]:
         """Model names of our own and the table of overrides."""
@@ -214,6 +223,8 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:
+    """Name what is wrong: the variable, and within a table the path."""
     name = str(loc[0]) if loc else "settings"
     field = Settings.model_fields.get(name)
-    return field.alias if field is not None and field.alias else name
+    variable = field.alias if field is not None and field.alias else name
+    return ".".join([variable, *map(str, loc[1:])])

@@ -144,10 +144,13 @@ class Supervisor:
 
     def _web_environment(self, instance: Instance) -> dict[str, str]:
         settings = self._settings
+        home = settings.data_dir / "prefect"
+        with contextlib.suppress(OSError):  # Prefect makes no parents, and warns in every process
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
         given = {
             "HEADGATE_HOST": settings.host,
             "HEADGATE_PORT": str(settings.port),
-            "PREFECT_HOME": str(settings.data_dir / "prefect"),
+            "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PYTHONUNBUFFERED": "1",
         }

@@ -47,11 +47,12 @@ async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
     taken = route.target.dialect.on_messages
     counted = {name: value for name, value in body.items() if name not in PARAMETERS or name in taken}
     outgoing = as_it_came(counted, route.target, exchange)
-    lane = cast("CountsTokens", route.backend.pick())
-    reply = await lane.count_tokens(outgoing)
+    lane = route.backend.pick()
+    reply = await cast("CountsTokens", lane).count_tokens(outgoing)
     if reply.status != 200:
         whose_key = route.target.whose_key
         raise from_status(reply.status, reply.body, reply.headers, wire="messages", whose_key=whose_key)
+    lane.succeeded()  # it may have been the one call that tries a backend left alone; failures count nowhere
     try:
         return int(orjson.loads(reply.body)["input_tokens"])
     except (ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,8 +17,11 @@ from wire.openai_chat import choices_of, error_in
 from wire.upstream_errors import from_chat_error, from_status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tasks.backend import Outgoing, Reply
     from wire.messages import Json, Message
+    from wire.openai_stream import OpenAIShape
 
 
 @step
@@ -27,8 +31,9 @@ def render_message(reply: Reply, outgoing: Outgoing) -> Whole:
     An error inside HTTP 200, HTML and an empty body are errors here, never a success.
     """
     answer = _answer(reply, outgoing)
-    message = _message(answer, outgoing)
-    return Whole(orjson.dumps(message), summary=_summary(message, answer))
+    with _well_formed():
+        message = _message(answer, outgoing)
+        return Whole(orjson.dumps(message), summary=_summary(message, answer))
 
 
 @step
@@ -37,6 +42,11 @@ def render_completion(reply: Reply, outgoing: Outgoing) -> Whole:
     answer = _answer(reply, outgoing)
     shape = outgoing.shape
     assert shape is not None  # noqa: S101 - every request of an OpenAI client has one
+    with _well_formed():
+        return _completion(answer, outgoing, shape)
+
+
+def _completion(answer: Json, outgoing: Outgoing, shape: OpenAIShape) -> Whole:
     if not outgoing.relayed:
         message = _message(answer, outgoing)
         return Whole(orjson.dumps(to_completion(message, shape)), summary=_summary(message, answer))
@@ -45,6 +55,16 @@ def render_completion(reply: Reply, outgoing: Outgoing) -> Whole:
     if not choices_of(answer):
         raise UpstreamFailed("the upstream's answer holds no choices", retryable=True)
     return Whole(orjson.dumps({**answer, "model": shape.model}), summary=completion_summary(answer))
+
+
+@contextmanager
+def _well_formed() -> Iterator[None]:
+    """Raise UpstreamFailed where an answer has another form than its API's: others may do better."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError):
+        told = "the upstream sent an answer whose form is not its API's"
+        raise UpstreamFailed(told, retryable=True) from None
 
 
 def _answer(reply: Reply, outgoing: Outgoing) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from express import step
-from wire.check import check_request, parse_body
+from wire.check import check_own_fields, check_request, parse_body
 from wire.openai_request import from_openai
 from wire.parameters import check_parameters
 
@@ -38,6 +38,7 @@ def validate_chat_request(exchange: Exchange) -> Json:
     """
     chat = exchange.body or parse_body(exchange.raw)
     exchange.body = chat
+    check_own_fields(chat)
     exchange.canonical = from_openai(chat, chat_only=exchange.chat_only, keep_reasoning=True)
     check_parameters(exchange.canonical)
     return exchange.canonical

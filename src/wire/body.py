@@ -29,7 +29,8 @@ def parse_body(raw: bytes) -> Json:
     with others (`wire.interning`), so a body's messages must not be changed.
     """
     if len(raw) >= SMALLEST_BODY:
-        with suppress(ValueError):  # then the whole is parsed below, which says where it is wrong
+        # What is wrong, or nested too deeply, is parsed again below, which says where it is so.
+        with suppress(ValueError, RecursionError):
             return parse_interned(raw, _shared)
     try:
         body = orjson.loads(raw)

@@ -63,19 +63,19 @@ def usage_of(usage: Json) -> Json:
     completion = _object(usage.get("completion_tokens_details"))
     cached = _first(prompt.get("cached_tokens"), *(usage.get(name) for name in _READS))
     written = _first(*(prompt.get(name) for name in _WRITTEN), usage.get(_WRITES))
-    whole = _count(usage.get("prompt_tokens"))
+    whole = counted(usage.get("prompt_tokens"))
     apart = whole < cached + written and not any(prompt.values())  # Anthropic's way to count
     told: Json = {
         "input_tokens": whole if apart else max(0, whole - cached - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
-        "output_tokens": _count(usage.get("completion_tokens")),
+        "output_tokens": counted(usage.get("completion_tokens")),
     }
     if "reasoning_tokens" in completion:
-        told["output_tokens_details"] = {"thinking_tokens": _count(completion["reasoning_tokens"])}
+        told["output_tokens_details"] = {"thinking_tokens": counted(completion["reasoning_tokens"])}
     searches = _object(usage.get("server_tool_use")).get("web_search_requests")
     if searches:
-        told["server_tool_use"] = {"web_search_requests": _count(searches), "web_fetch_requests": 0}
+        told["server_tool_use"] = {"web_search_requests": counted(searches), "web_fetch_requests": 0}
     return told
 
 
@@ -94,10 +94,11 @@ _WRITES = "cache_creation_input_tokens"
 
 def _first(*values: Any) -> int:
     """Give the first count that is more than nothing: some tell one thing in several places."""
-    return next(filter(None, map(_count, values)), 0)
+    return next(filter(None, map(counted, values)), 0)
 
 
-def _count(value: Any) -> int:
+def counted(value: Any) -> int:
+    """Give a number of tokens; what is none, or cannot be, is 0."""
     return int(value) if isinstance(value, int | float) and 0 < value < _MANY else 0
 
 

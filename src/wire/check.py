@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from wire.messages import Json
 
-__all__ = ["check_request", "encode_body", "parse_body"]
+__all__ = ["check_own_fields", "check_request", "encode_body", "parse_body"]
 
 _MOST_MESSAGES = 100_000
 
@@ -53,6 +53,13 @@ def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
     if body.get("tool_choice") is not None:
         check_tool_choice(body["tool_choice"], body.get("tools") or [])
     _check_messages(body.get("messages"))
+
+
+def check_own_fields(body: Json) -> None:
+    """Check the fields that only Anthropic's API has, in the body of a client that speaks another one."""
+    for field in _OWN:
+        if body.get(field) is not None:
+            _OPTIONAL[field](body[field])
 
 
 def _check_max_tokens(value: Any) -> None:
@@ -227,3 +234,5 @@ _OPTIONAL: dict[str, Callable[[Any], None]] = {
     "cache_control": _check_cache_control,
 }
 """Fields that may be absent or null."""
+
+_OWN = ("cache_control", "output_config", "output_format", "stop_sequences", "system", "thinking", "top_k")

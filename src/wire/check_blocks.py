@@ -70,7 +70,7 @@ def check_cache_control(value: Any, at: str) -> None:
 
 def an_object(value: Any, at: str) -> Json:
     """Give `value` as an object, or refuse it."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict):  # or one that requests share (`wire.interning`)
         raise wrong(at, "an object", value)
     return value
 

@@ -22,6 +22,9 @@ SMALLEST_BODY = 8 * 1024
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes of messages and tools that are kept, those used last."""
 
+EACH = 1024
+"""Bytes that an object counts beside its own: what a small one takes, with what was learned of it."""
+
 _MARK = b'"cache_control"'
 _LARGEST = 2 * 1024 * 1024
 _skim = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -122,11 +125,11 @@ class Interner:
         if len(raw) > _LARGEST:
             return
         self._known[raw] = known
-        self._size += len(raw)
+        self._size += len(raw) + EACH
         while self._size > self._most:
             oldest = next(iter(self._known))
             del self._known[oldest]
-            self._size -= len(oldest)
+            self._size -= len(oldest) + EACH
 
 
 def parse_interned(raw: bytes, interner: Interner) -> Json:

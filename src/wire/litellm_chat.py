@@ -88,10 +88,14 @@ def call_arguments(chat: Json, provider: str, supported: frozenset[str]) -> Json
 _APART = frozenset({"model", "stream", "stream_options"})
 
 
+_NOT_IN_A_BODY = frozenset({"extra_headers", "max_retries"})
+"""Arguments that say how LiteLLM calls. That is for no client to say: in a body they are but fields."""
+
+
 def _openrouter_arguments(chat: Json, supported: frozenset[str]) -> Json:
     """OpenRouter is sent the request as it is: what LiteLLM does not know goes in `extra_body`."""
     told = {name: value for name, value in chat.items() if name not in _APART}
-    extra = {name: told.pop(name) for name in told.keys() - supported - {"messages"}}
+    extra = {name: told.pop(name) for name in told.keys() - (supported - _NOT_IN_A_BODY) - {"messages"}}
     return {**told, "extra_body": extra} if extra else told
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wire.openai_stream import OpenAIShape
 
 DONE = b"data: [DONE]\n\n"
+_ODD = "the upstream sent something whose form is not its API's"
 
 _telling = re.compile(
     rb'"(?:finish_reason"\s*:\s*"|usage"\s*:\s*\{|error"\s*:)|\[DONE\]|^event:', re.MULTILINE
@@ -59,14 +60,14 @@ class OpenAIBytes:
         if self._error is not None:
             raise self._error
         whole = self._buffer.feed(data)
-        return self._take(whole) if whole and not self._ended else b""
+        return self._read(whole) if whole and not self._ended else b""
 
     def finish(self) -> bytes:
         """Give the end of the answer when the upstream's bytes end; raises UpstreamFailed if it was cut."""
         if self._error is not None:
             raise self._error
         rest = self._buffer.rest().rstrip(b"\n")
-        out = self._take(rest + b"\n\n", cut=True) if rest and not self._ended else b""
+        out = self._read(rest + b"\n\n", cut=True) if rest and not self._ended else b""
         if not self._ended and not self.failed:
             if self.stop_reason is not None:
                 return out + self._end()
@@ -80,6 +81,13 @@ class OpenAIBytes:
         """Give the error that ends the stream instead of `[DONE]`."""
         self.failed = True
         return encode_error(error)
+
+    def _read(self, text: bytes, *, cut: bool = False) -> bytes:
+        """Take whole frames; raises UpstreamFailed for what has another form than the API's."""
+        try:
+            return self._take(text, cut=cut)
+        except (KeyError, TypeError, AttributeError):
+            raise UpstreamFailed(_ODD, retryable=not self.started) from None
 
     def _take(self, text: bytes, *, cut: bool = False) -> bytes:
         """Give what whole frames say; `cut` says that the last one may not be whole."""
@@ -119,18 +127,12 @@ class MessagesToOpenAI(OpenAIBytes):
                 break
             if not self.started and not self._begins(event):
                 continue
-            out += map(_frame, self._chunks(event))
+            out += map(_frame, self._stream.feed(event))
             self._note(event)
             if self._ended:
                 out.append(DONE)
                 break
         return b"".join(out)
-
-    def _chunks(self, event: Json) -> list[Json]:
-        try:
-            return self._stream.feed(event)
-        except (KeyError, TypeError, AttributeError):
-            raise UpstreamFailed("the upstream sent an event whose form is not Anthropic's") from None
 
     def _begins(self, event: Json) -> bool:
         kind = event.get("type")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire.chat_ending import counted
+
 if TYPE_CHECKING:
     from wire.messages import Json
 
 
 def chat_usage(usage: Json) -> Json:
     """Give the chat usage; details that the upstream did not tell are left out, nothing is made up."""
-    written = usage.get("cache_creation_input_tokens") or 0
-    cached = usage.get("cache_read_input_tokens") or 0
-    prompt = (usage.get("input_tokens") or 0) + written + cached
-    completion = usage.get("output_tokens") or 0
+    written = counted(usage.get("cache_creation_input_tokens"))
+    cached = counted(usage.get("cache_read_input_tokens"))
+    prompt = counted(usage.get("input_tokens")) + written + cached
+    completion = counted(usage.get("output_tokens"))
     told: Json = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

@@ -149,13 +149,20 @@ def without_thinking(body: Json) -> Json:
     _drop_effort(out)
     if any(message.get("output_config") for message in body["messages"]):
         changed = [_drop_effort(dict(message)) for message in body["messages"]]
-        out["messages"] = [one for one in changed if one.get("content") or one.get("output_config")]
-    edits = (body.get("context_management") or {}).get("edits")
+        out["messages"] = [one for one in changed if not _says_nothing(one)]
+    management = body.get("context_management")
+    management = management if isinstance(management, dict) else {}  # for the upstream to refuse
+    edits = management.get("edits")
     if isinstance(edits, list):  # an edit of thinking is refused where there is none
         kept = [edit for edit in edits if not str(_type_of(edit)).startswith("clear_thinking_")]
         if len(kept) != len(edits):
-            out["context_management"] = {**body["context_management"], "edits": kept}
+            out["context_management"] = {**management, "edits": kept}
     return out
+
+
+def _says_nothing(message: Json) -> bool:
+    """Tell a system message that only said how much to think, and now says nothing."""
+    return message["role"] == "system" and not (message.get("content") or message.get("output_config"))
 
 
 def _type_of(edit: Any) -> Any:

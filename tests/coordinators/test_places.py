@@ -97,3 +97,16 @@ async def test_the_count_holds_whatever_comes():
     await asyncio.gather(*tasks, return_exceptions=True)
     assert most == 3
     assert (places.running, places.waiting) == (0, 0)
+
+
+async def test_who_leaves_as_a_place_comes_free_is_passed_over():
+    places = Places("x", limit=1, queue=2)
+    await enter(places)
+    first, second = (asyncio.create_task(enter(places)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    places.leave()  # before the first has heard that it is cancelled
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await second
+    assert (places.running, places.waiting) == (1, 0)

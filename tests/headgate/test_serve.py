@@ -47,6 +47,7 @@ def test_without_a_key_the_demo_answers():
         answer = httpx.post(f"{gateway.url}/v1/messages", json=ASK)
         banner = "".join(gateway.output)
         time.sleep(0.1)
+        assert "Warning" not in gateway.log()  # a newcomer's first start says nothing odd
     assert answer.headers["x-headgate-backend"] == "demo"
     assert "demo" in answer.json()["content"][0]["text"]
     assert "demo" in banner

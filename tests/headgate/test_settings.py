@@ -100,3 +100,36 @@ def test_every_setting_is_told(page):
     text = (Path(__file__).parents[2] / page).read_text()
     told = {field.alias for field in Settings.model_fields.values() if f"{field.alias}" in text}
     assert {field.alias for field in Settings.model_fields.values()} - told == set()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HEADGATE_PROFILES", "{bad", "HEADGATE_PROFILES: .*not valid JSON"),
+        ("HEADGATE_PROFILES", '{"x": {"efort": 1}}', r"HEADGATE_PROFILES\.x\.efort"),
+        ("HEADGATE_UNIVERSAL_FALLBACKS", "{bad", "HEADGATE_UNIVERSAL_FALLBACKS: .*not valid JSON"),
+        ("HEADGATE_FALLBACKS", "{bad", "HEADGATE_FALLBACKS: .*not valid JSON"),
+        ("HEADGATE_MODELS", "{bad", "HEADGATE_MODELS: .*not valid JSON"),
+        ("OPENAI_COMPATIBLE_BASE_URL", "localhost:8000", "OPENAI_COMPATIBLE_BASE_URL: .*http://"),
+        ("OPENROUTER_BASE_URL", "openrouter.ai", "OPENROUTER_BASE_URL: .*http://"),
+    ],
+)
+def test_what_is_wrong_with_a_table_or_an_address_is_told(monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
+
+
+@pytest.mark.parametrize("variable", ["HEADGATE_PROFILES", "HEADGATE_UNIVERSAL_FALLBACKS"])
+def test_an_empty_table_is_none(monkeypatch, variable):
+    monkeypatch.setenv(variable, "")
+    settings = load_settings()
+    assert (settings.profiles, settings.universal_fallbacks) == ({}, {})
+
+
+def test_profiles_and_fallbacks_are_read_from_json(monkeypatch):
+    monkeypatch.setenv("HEADGATE_PROFILES", '{"openai/*": {"effort": "low"}}')
+    monkeypatch.setenv("HEADGATE_UNIVERSAL_FALLBACKS", '{"gpt-5": "claude-sonnet-4-5"}')
+    settings = load_settings()
+    assert settings.profiles["openai/*"].effort == "low"
+    assert settings.universal_fallbacks == {"gpt-5": ("claude-sonnet-4-5",)}

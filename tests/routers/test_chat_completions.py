@@ -143,6 +143,14 @@ def test_what_only_a_chat_backend_can_do_is_refused_on_the_messages_wire(message
     assert openrouter.requests() == []
 
 
+def test_a_large_request_is_answered_as_a_small_one_is(chat, openrouter):
+    openrouter.script({"text": "Fine."})
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi " * 5000}]
+    answer = chat.chat.completions.create(model="big", messages=messages, tools=[tool])
+    assert answer.choices[0].message.content == "Fine."
+
+
 def test_bad_input_is_told_with_its_path(chat, openrouter):
     with pytest.raises(openai.BadRequestError) as raised:
         chat.chat.completions.create(model="m/m", messages=[{"role": "user", "content": [{"type": "text"}]}])
@@ -150,6 +158,24 @@ def test_bad_input_is_told_with_its_path(chat, openrouter):
     assert raised.value.type == "invalid_request_error"
     assert raised.value.request_id.startswith("req_")
     assert raised.value.response.headers["request-id"] == raised.value.request_id
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"thinking": {"type": 5}}, "thinking.type"),
+        ({"thinking": {"type": "enabled", "budget_tokens": {}}}, "thinking.budget_tokens"),
+        ({"output_config": "high"}, "output_config"),
+        ({"output_format": {"type": []}}, "output_format.type"),
+        ({"stop_sequences": 5}, "stop_sequences"),
+        ({"system": 5}, "system"),
+    ],
+)
+def test_anthropics_own_fields_are_checked_beside_openais(gateway, openrouter, fields, param):
+    body = {"model": "big", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert openrouter.requests() == []
 
 
 @pytest.mark.parametrize("body", ["", "[1]", "{half"])

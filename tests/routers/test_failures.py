@@ -147,6 +147,48 @@ def test_a_client_that_leaves_in_mid_stream_closes_the_upstream(gateway, openrou
     assert openrouter.wait_closed(wire, seconds=1)
 
 
+def request_bytes(body, version="1.1"):
+    raw = json.dumps(body).encode()
+    head = f"POST /v1/messages HTTP/{version}\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n"
+    return head.encode() + raw
+
+
+@pytest.mark.parametrize("case", ["pipelined", "reused", "http/1.0", "half closed"])
+def test_a_client_that_leaves_is_noticed_on_any_connection(messages_process, openrouter, case):
+    openrouter.script(
+        {"text": "done", "when": {"user": "first"}, "times": 0},
+        {"text": "never", "fault": "stall_headers", "times": 0},
+    )
+    host, port = messages_process.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(5)
+        if case == "reused":
+            first = ASK | {"messages": [{"role": "user", "content": "first"}]}
+            connection.sendall(request_bytes(first))
+            assert b" 200 OK" in connection.recv(65536)
+        connection.sendall(request_bytes(ASK, "1.0" if case == "http/1.0" else "1.1"))
+        openrouter.wait_for(2 if case == "reused" else 1, "messages")
+        if case == "pipelined":
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+            time.sleep(0.2)
+        if case == "half closed":
+            connection.shutdown(socket.SHUT_WR)
+            openrouter.wait_closed("messages", seconds=1)
+    assert openrouter.wait_closed("messages", seconds=1)
+
+
+def test_pipelined_requests_are_answered_in_turn(messages_process, openrouter):
+    openrouter.script({"text": "done", "times": 0})
+    host, port = messages_process.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(5)
+        connection.sendall(request_bytes(ASK) * 2 + b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        told = b""
+        while b'{"status":"ok"}' not in told:
+            told += connection.recv(65536)
+    assert told.count(b" 200 OK") == 3
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [

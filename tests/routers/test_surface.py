@@ -8,6 +8,7 @@ import anthropic
 import httpx
 import pytest
 
+from tests.fakes.gateway import GatewayProcess
 from tests.routers.conftest import gateway_on
 
 ASK = {"model": "claude-opus-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
@@ -122,6 +123,26 @@ def test_a_megabyte_is_counted(chat_process):
     body = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "some words " * 95_000}]}
     answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens?beta=true", json=body, timeout=30)
     assert answer.json()["input_tokens"] > 100_000
+
+
+def test_a_count_of_what_is_nested_too_deeply_is_refused(chat_process):
+    given = "x"
+    for _ in range(300):
+        given = {"a": given}
+    call = {"type": "tool_use", "id": "1", "name": "f", "input": given}
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": [call]}]
+    answer = httpx.post(
+        f"{chat_process.url}/v1/messages/count_tokens", json={"model": "big", "messages": messages}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("messages.1.content.0.input.a")
+
+
+def test_a_count_waits_for_the_counter_to_start():
+    with GatewayProcess("--no-prefect") as gateway:
+        body = {"model": "big", "messages": [{"role": "user", "content": "Hello"}]}
+        answer = httpx.post(f"{gateway.url}/v1/messages/count_tokens", json=body, timeout=30)
+    assert answer.status_code == 200
 
 
 def test_a_count_of_nothing_is_refused(chat_process):

@@ -36,6 +36,8 @@ def test_a_body_is_parsed() -> None:
         (b'{"a": 1e999}', "infinity"),
         (b"\xef\xbb\xbf{}", "BOM"),
         (b"[" * 5000 + b"]" * 5000, "depth"),
+        (b'{"messages": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "depth"),
+        (b'{"a": ' * 50_000 + b"1" + b"}" * 50_000, "depth"),
         (b"[]", "not a list"),
         (b"null", "not null"),
         (b"3", "not a number"),

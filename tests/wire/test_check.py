@@ -25,7 +25,7 @@ from tests.wire.requests import (
     tool,
     user,
 )
-from wire.check import check_request, encode_body, parse_body
+from wire.check import check_own_fields, check_request, encode_body, parse_body
 from wire.errors import InvalidRequest
 
 
@@ -449,3 +449,9 @@ def test_no_schema_is_fetched_from_the_network(monkeypatch: pytest.MonkeyPatch) 
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+def test_fields_of_anthropics_own_are_checked_in_another_apis_body() -> None:
+    check_own_fields({"model": 5, "thinking": None, "output_config": {"effort": "low"}})
+    with pytest.raises(InvalidRequest, match=r"^output_config: "):
+        check_own_fields({"output_config": "low"})

@@ -18,13 +18,19 @@ from wire.chat_request import to_chat
 from wire.check import check_request
 from wire.dialects import DATABRICKS, OPENAI, OPENROUTER, Dialect
 from wire.errors import GatewayError
-from wire.interning import Interner, SharedMessage, SharedTools, parse_interned
+from wire.interning import EACH, Interner, SharedMessage, SharedTools, parse_interned
+from wire.openai_request import from_openai
 
 MODEL = "openai/gpt-5"
 
 
 def shared(body: Any, interner: Interner) -> dict[str, Any]:
     return parse_interned(orjson.dumps(body), interner)
+
+
+def checked(body: dict[str, Any]) -> dict[str, Any]:
+    check_request(body)
+    return body
 
 
 def outcome(body: dict[str, Any], model: str = MODEL, dialect: Dialect = OPENROUTER) -> Any:
@@ -192,9 +198,39 @@ def test_invalid_tools_are_refused_each_time() -> None:
         assert_same(request(user("a"), tools=[tool("a"), tool("a")]), interner)
 
 
+def test_an_openai_clients_large_body_is_read_as_a_small_one_is() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    messages = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "x" * 9000}]},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+    ]
+    body = {"model": "m", "messages": messages, "tools": tools}
+    for _ in range(2):
+        assert from_openai(parse_body(orjson.dumps(body))) == from_openai(body)
+
+
+def test_turns_that_python_takes_for_equal_are_not_mixed_up() -> None:
+    interner = Interner()
+    for value in (1, True, 1.0):
+        messages = [*FIRST, assistant("now"), assistant(call("2", n=value)), user(result("2"))]
+        chat, _ = to_chat(checked(shared(request(*messages), interner)), model=MODEL)
+        said = next(one for one in chat["messages"] if one.get("tool_calls", [{}])[0].get("id") == "2")
+        assert said["tool_calls"][0]["function"]["arguments"] == orjson.dumps({"n": value}).decode()
+
+
+def test_small_messages_are_not_kept_without_end() -> None:
+    interner = Interner(most=100_000)
+    for n in range(1000):
+        interner.message(b'{"role":"user","content":"%d"}' % n)
+    assert len(interner) < 100
+
+
 def test_only_what_was_used_last_is_kept() -> None:
     raw = [orjson.dumps(user(f"{n}" * 100)) for n in range(4)]
-    interner = Interner(most=3 * len(raw[0]))
+    interner = Interner(most=3 * (len(raw[0]) + EACH))
     first, second = interner.message(raw[0]), interner.message(raw[1])
     interner.message(raw[2])
     assert interner.message(raw[0]) is first

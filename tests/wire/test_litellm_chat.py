@@ -189,3 +189,11 @@ def test_each_dialect_leaves_every_field_to_the_tables_here(provider):
     body = {"messages": MESSAGES, "max_tokens": 9, "min_p": 0.1, "top_k": 5, "thinking": {"type": "adaptive"}}
     chat, _ = to_chat(body, model="m", dialect=PROVIDER_DIALECTS[provider])
     assert {"max_tokens", "min_p", "top_k", "reasoning"} <= chat.keys()
+
+
+def test_a_client_says_nothing_about_how_litellm_calls() -> None:
+    told = {"extra_headers": {"authorization": "Bearer mine"}, "max_retries": 9, "api_version": "1"}
+    chat = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "seed": 1, **told}
+    supported = frozenset({"seed", "extra_headers", "max_retries", "stream"})
+    arguments = call_arguments(chat, "openrouter", supported)
+    assert arguments == {"messages": chat["messages"], "seed": 1, "extra_body": told}

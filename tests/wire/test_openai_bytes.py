@@ -14,6 +14,7 @@ from wire.chat_answer import to_message
 from wire.errors import GatewayError, Overloaded, RateLimited, UpstreamFailed
 from wire.openai_answer import fold_chunks, to_completion
 from wire.openai_bytes import DONE, MessagesToOpenAI, OpenAIBytes, OpenAIRelay
+from wire.openai_usage import chat_usage
 from wire.sse import encode_event
 
 if TYPE_CHECKING:
@@ -182,8 +183,9 @@ def test_a_last_event_without_a_blank_line_counts() -> None:
         (written(DELTA), "did not begin with message_start"),
         (written({"type": "message_start", "message": 5}), "did not begin with message_start"),
         (b"data: [1]\n\n", "no JSON object"),
-        (written(START, {"type": "content_block_delta"}), "whose form is not Anthropic's"),
-        (written(START, OPEN, {**DELTA, "delta": {"type": "text_delta", "text": 5}}), "is not Anthropic's"),
+        (written(START, {"type": "content_block_delta"}), "whose form is not its API's"),
+        (written(START, OPEN, {**DELTA, "delta": {"type": "text_delta", "text": 5}}), "is not its API's"),
+        (b'data: {"type": ["message_start"]}\n\n', "is not its API's"),
         (b"", "before its answer began"),
         (written(START, OPEN, DELTA), "before its answer was complete"),
     ],
@@ -192,6 +194,27 @@ def test_what_is_no_message_is_an_error(data: bytes, told: str) -> None:
     _, error = run(translation(), [data])
     assert isinstance(error, UpstreamFailed)
     assert told in error.message
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": ["stop"]}]},
+        {"choices": [{"index": 0, "delta": "text"}]},
+        {"choices": [{"index": 0, "delta": [1]}]},
+    ],
+)
+def test_what_is_no_chunk_is_an_error(odd: Any) -> None:
+    _, error = run(relay(), [sse(odd)])
+    assert isinstance(error, UpstreamFailed)
+    assert "whose form is not its API's" in error.message
+    assert error.retryable
+
+
+def test_odd_counts_are_none() -> None:
+    usage = {"input_tokens": "5", "output_tokens": [1], "cache_read_input_tokens": 2}
+    told = chat_usage(usage)
+    assert (told["prompt_tokens"], told["completion_tokens"], told["total_tokens"]) == (2, 0, 2)
 
 
 def test_a_later_error_waits_until_what_came_before_is_sent() -> None:

@@ -217,6 +217,17 @@ def test_without_thinking() -> None:
     assert body == before
 
 
+def test_without_thinking_messages_that_say_little_stay() -> None:
+    said = {"role": "system", "output_config": {"effort": "low"}}
+    out = without_thinking(request(user("a"), assistant(""), said, user("b")))
+    assert out["messages"] == request(user("a"), assistant(""), user("b"))["messages"]
+
+
+@pytest.mark.parametrize("odd", ["x", [1], 3])
+def test_without_thinking_what_is_no_context_management_stays(odd: Any) -> None:
+    assert without_thinking(request(user("a"), context_management=odd))["context_management"] == odd
+
+
 def test_without_thinking_where_there_was_none() -> None:
     body = request(context_management={"edits": [{"type": "x"}]}, output_config={"effort": "low"})
     out = without_thinking(body)

@@ -1,0 +1,54 @@
+"""Counting at a backend that was left alone: a count that is answered says that it is there again."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordinators.lanes import BackendLanes, Cooling
+from tasks.backend import Reply, Route, Target
+from tasks.count import count_input_tokens
+from tasks.exchange import Exchange
+from wire.dialects import ANTHROPIC
+
+BODY = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "Hello"}]}
+TARGET = Target("claude-opus-4-6", "claude-opus-4-6", "messages", "KEY", "stub", ANTHROPIC, counts=True)
+
+
+class Counting:
+    """A backend that counts."""
+
+    name = "stub"
+    base_url = "http://stub"
+
+    def __init__(self, status):
+        self.status = status
+
+    async def count_tokens(self, outgoing):
+        return Reply(self.status, {}, b'{"input_tokens": 77}')
+
+
+class Ours:
+    """A counter that is always right."""
+
+    async def count(self, body, model):
+        return 5
+
+
+@pytest.mark.parametrize(("status", "tokens", "state"), [(200, 77, "closed"), (500, 5, "open")])
+async def test_a_count_that_tries_a_backend_tells_how_it_went(status, tokens, state):
+    lanes = BackendLanes([(Counting(status), 1)], cooling=Cooling(after=1, seconds=60))
+    lane = lanes.pick()
+    lane.breaker.fail("UpstreamFailed", seconds=0)
+    assert lanes.state()["state"] == "half_open"
+    route = Route(TARGET, lanes)
+    count = count_input_tokens.fn(BODY, route, Ours(), Exchange("r", {}, b"{}", BODY))
+    assert await count == tokens
+    assert lanes.state()["state"] == state
+
+
+async def test_counts_that_fail_shut_nobody_out():
+    lanes = BackendLanes([(Counting(500), 1)], cooling=Cooling(after=1, seconds=60))
+    for _ in range(3):
+        count = count_input_tokens.fn(BODY, Route(TARGET, lanes), Ours(), Exchange("r", {}, b"{}", BODY))
+        assert await count == 5
+    assert lanes.state()["state"] == "closed"
