@@ -20,7 +20,7 @@ serve: setup  ## Start Headgate on 127.0.0.1:8082, with its Prefect server
 	@exec $(BIN)/headgate serve
 
 test: setup  ## Run the test suite, and note which lines and branches it ran
-	$(BIN)/python -m pytest -m "not e2e" --cov --cov-branch --cov-report=json:.coverage.json
+	$(BIN)/python -m pytest -m "not e2e and not llama" --cov --cov-branch --cov-report=json:.coverage.json
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .
