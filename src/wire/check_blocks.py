@@ -69,15 +69,15 @@ def check_cache_control(value: Any, at: str) -> None:
 
 
 def an_object(value: Any, at: str) -> Json:
-    """Give `value` as an object, or refuse it."""
-    if type(value) is not dict:
+    """Give `value` as an object, or refuse it. Messages of large bodies are dicts of a kind of their own."""
+    if not isinstance(value, dict):
         raise wrong(at, "an object", value)
     return value
 
 
 def a_list(value: Any, at: str, what: str = "a list") -> list[Any]:
-    """Give `value` as a list, or refuse it."""
-    if type(value) is not list:
+    """Give `value` as a list, or refuse it; the tools of large bodies are lists of a kind of their own."""
+    if not isinstance(value, list):
         raise wrong(at, what, value)
     return value
 

@@ -37,8 +37,8 @@ TEMPLATE = """
 {{- '<|im_start|>' + message.role + '\n' -}}
 {%- if message.content -%}{{- message.content -}}{%- endif -%}
 {%- for call in message.tool_calls or [] -%}
-{{- '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' -}}
-{{- (call.function.arguments | tojson) + '}\n</tool_call>' -}}
+{{- '\n<tool_call>{"name": "' + call.function.name + '", "arguments": ' -}}
+{{- (call.function.arguments | tojson) + '}</tool_call>' -}}
 {%- endfor -%}
 {{- '<|im_end|>\n' -}}
 {%- endif -%}
