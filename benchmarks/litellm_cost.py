@@ -2,8 +2,8 @@
 
 py-spy samples the process from outside under load. A sample with a frame of the `litellm` package on its
 stack is LiteLLM's, with all that it calls there: its HTTP client, the `openai` package, pydantic, and our
-transport beneath it. Everything else is the rest of the web process: HTTP, our checks and conversions, the
-event loop.
+transport beneath it; so are its tasks and threads that go on when the answer is out. Everything else is the
+rest of the web process: HTTP, our checks and conversions, the event loop.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def measure(
     for column in target.columns:
         for case in filter(column.takes, _CASES):
             asked = cells.order(column, port, case, _PACE, slow=False)
-            profile = record(nursery, child, asked, upstream_port, folder)
+            profile = record(nursery, child, asked, upstream_port, folder, full_names=True)
             found.setdefault(column.name, {})[case.name] = split(profile)
     return found
 

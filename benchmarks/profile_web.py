@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PY_SPY = "0.4.3"
 _RATE = 250
-IN_LITELLM = "(litellm/"  # in a frame of LiteLLM's own, wherever its package lies
+IN_LITELLM = "/litellm/"  # in a frame of LiteLLM's own, with full names
 _SECONDS = 4.0
 
 
@@ -94,15 +94,25 @@ def _stacks(lines: Iterable[str]) -> Counter[tuple[str, ...]]:
 
 
 def record(
-    nursery: Nursery, child: Child, asked: dict[str, Any], upstream_port: int, folder: Path
+    nursery: Nursery,
+    child: Child,
+    asked: dict[str, Any],
+    upstream_port: int,
+    folder: Path,
+    *,
+    full_names: bool = False,
 ) -> Profile:
-    """Sample the web process for the time of one cell."""
+    """Sample the web process for the time of one cell.
+
+    py-spy cuts the folders off a file's name up to the first that is no package, unless `full_names`.
+    """
     web = child.find_web()
     if web is None:
         raise RuntimeError(f"{child.name} serves nothing")
     raw = folder / "stacks.raw"
     command = [str(_py_spy()), "record", "-p", str(web.pid), "-r", str(_RATE), "-f", "raw", "-o", str(raw)]
     command += ["-d", str(round(asked["seconds"]))]
+    command += ["--full-filenames"] if full_names else []
     sampling = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         cell = cells.measure(nursery, child, asked, upstream_port)
