@@ -170,7 +170,9 @@ def test_a_client_that_leaves_frees_the_slot(gateway, llama):
     before = llama.predicted()
     asked = {"model": "tiny", "max_tokens": 12_000, "messages": ASKED, "stream": True}
     with httpx.stream("POST", f"{gateway.url}/v1/messages", json=asked) as answer:
-        next(answer.iter_lines())
+        assert answer.status_code == 200
+        lines = answer.iter_lines()  # its end would be the connection's
+        assert next(lines) == "event: message_start"
         llama.wait_until(busy=True)
     llama.wait_until(busy=False)
     assert llama.predicted() - before < 12_000
