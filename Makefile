@@ -1,6 +1,6 @@
 # Everything a developer does here. Needs Python 3.11+, pip, venv and make; uses uv where it is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test redis lint types layers package check e2e bench docs lock clean
+.PHONY: help setup serve test redis lint types layers package check e2e e2e-llama bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 help:  ## Show these commands
-	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv from requirements.lock and install Headgate into it
 
@@ -20,7 +20,7 @@ serve: setup  ## Start Headgate on 127.0.0.1:8082, with its Prefect server
 	@exec $(BIN)/headgate serve
 
 test: setup  ## Run the test suite, and note which lines and branches it ran
-	$(BIN)/python -m pytest -m "not e2e and not redis" --cov --cov-branch --cov-report=json:.coverage.json
+	$(BIN)/python -m pytest -m "not e2e and not redis and not llama" --cov --cov-branch --cov-report=json:.coverage.json
 
 redis: setup  ## Run the tests that need redis-server (a Debian package of that name)
 	$(BIN)/python -m pytest -m redis tests/coordinators tests/routers
@@ -45,6 +45,10 @@ check: test coverage lint types layers package  ## Run all of the checks above
 
 e2e: setup  ## Drive Claude Code and a browser through Headgate
 	$(BIN)/python -m pytest -m e2e tests/e2e
+
+e2e-llama: setup  ## Ask llama.cpp's own server through Headgate; compiles it once, in a quarter of an hour
+	$(BIN)/python -m tests.llama_cpp.install
+	$(BIN)/python -m pytest -m llama tests/llama_cpp
 
 bench: setup  ## Measure Headgate against the bare proxy and its peers
 	$(BIN)/python -m benchmarks

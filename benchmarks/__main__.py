@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import cells, lifecycle, report, targets
+from benchmarks import cells, lifecycle, litellm_cost, report, targets
 from benchmarks.check import ask, wait_until_answers
 from benchmarks.children import Child, Nursery, child_environment, free_port
 from benchmarks.goals import judge
@@ -39,6 +39,9 @@ def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="A,B", help=f"measure these targets only: {names}")
     parser.add_argument("--no-peers", action="store_true", help="leave LiteLLM and the router out")
     parser.add_argument("--quick", action="store_true", help="one short round of the cases in the goals")
+    parser.add_argument(
+        "--backends", action="store_true", help="a column per backend, and LiteLLM's cost apart, instead"
+    )
     parser.add_argument("--rounds", type=int, choices=range(1, 10), metavar="N", help="rounds, 1 to 9")
     parser.add_argument("--no-idle", action="store_true", help="leave the idle streams out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
@@ -56,7 +59,8 @@ class Bench:
         self.console = console
         pace = cells.QUICK if options.quick else cells.FULL
         self.pace = pace if options.rounds is None else cells.Pace(options.rounds, *_durations(pace))
-        self.cases = cells.QUICK_CASES if options.quick else cells.CASES
+        few = options.quick or options.backends
+        self.cases = cells.QUICK_CASES if few else cells.CASES
         self.results = cells.Results()
         self.upstream_port = free_port()
         self.running: list[tuple[Target, Child, int]] = []
@@ -109,7 +113,8 @@ class Bench:
 
     def idle(self) -> None:
         for target, child, port in self.running:
-            if target.name == "direct" or (self.options.quick and target.is_peer):
+            skipped = target.of_backends or (self.options.quick and target.is_peer)
+            if target.name == "direct" or skipped:
                 continue
             found = self.outcome["targets"][target.name].setdefault("idle", {})
             for column in target.columns:
@@ -127,14 +132,17 @@ class Bench:
         steps = [
             (target, child, port, column) for target, child, port in self.running for column in target.columns
         ]
+        cells_each = sum(column.takes(case) for case in self.cases for *_, column in steps)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, auto_refresh=False) as progress:
-            task = progress.add_task("rounds", total=self.pace.rounds * len(self.cases) * len(steps))
+            task = progress.add_task("rounds", total=self.pace.rounds * cells_each)
             for turn in range(self.pace.rounds):
                 for case in self.cases:
                     if not self.console.is_terminal:  # where the bar is drawn at the end only
                         print(f"round {turn + 1}: {case.name}", flush=True)
                     for target, child, port, column in steps[turn % 2 :: 1] + steps[: turn % 2]:
+                        if not column.takes(case):
+                            continue
                         said = f"round {turn + 1}: {case.name}, {column.name}"
                         progress.update(task, description=said, refresh=True)
                         asked = cells.order(column, port, case, self.pace, slow=target.is_peer)
@@ -159,16 +167,28 @@ class Bench:
                 recording["after"] = json.loads(body)
                 recording["runs_in_prefect"] = lifecycle.recorded_runs(recording["after"])
 
+    def litellm_cost(self) -> None:
+        for one in self.running:
+            if one[0] is targets.BACKENDS_LITELLM:
+                self.console.print("LiteLLM's cost apart from ours")
+                try:
+                    self.outcome["litellm_cost"] = litellm_cost.measure(
+                        self.nursery, one, self.upstream_port, self.folder
+                    )
+                except (PeerMissing, RuntimeError, OSError) as error:
+                    self.complain(f"LiteLLM's cost is left out: {error}")
+
     def run(self, chosen: list[Target]) -> None:
         """Measure everything that was asked for."""
         self.start_ends()
         for target in chosen:
             self.console.print(f"starting {target.name}")
             self.start_target(target)
-        if not self.options.no_idle:
+        if not self.options.no_idle and not self.options.backends:
             self.console.print("idle streams")
             self.idle()
         self.rounds()
+        self.litellm_cost()
         self.last_facts()
 
 
@@ -198,7 +218,12 @@ def _express_cost() -> dict[str, Any] | None:
 
 
 def _choose(options: argparse.Namespace) -> list[Target]:
-    names = options.only.split(",") if options.only else list(targets.TARGETS)
+    if options.only:
+        names = options.only.split(",")
+    elif options.backends:
+        names = ["direct", "bare", "backends", "backends-litellm"]
+    else:
+        names = [name for name, target in targets.TARGETS.items() if not target.of_backends]
     if unknown := set(names) - set(targets.TARGETS):
         raise SystemExit(f"unknown target: {', '.join(sorted(unknown))}; known: {', '.join(targets.TARGETS)}")
     chosen = [target for name, target in targets.TARGETS.items() if name in names]

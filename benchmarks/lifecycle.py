@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.bodies import IDLE, request_body
-from benchmarks.check import ask, check_target, wait_until_answers
+from benchmarks.check import ask, check_column, wait_until_answers
 
 if TYPE_CHECKING:
     from benchmarks.children import Child, Nursery
@@ -32,7 +32,7 @@ def check_columns(target: Target, port: int) -> list[str]:
     """Ask every kind of question once; give what is wrong."""
     wrong: list[str] = []
     for column in target.columns:
-        found = (check_target(port, column.path, column.model, size) for size in ("small", "large"))
+        found = (check_column(port, column, size) for size in ("small", "large"))
         wrong += [f"{column.name}: {complaint}" for complaint in found if complaint]
     return wrong
 

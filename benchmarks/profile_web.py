@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PY_SPY = "0.4.3"
 _RATE = 250
+IN_LITELLM = "/litellm/"  # in a frame of LiteLLM's own, with full names
 _SECONDS = 4.0
 
 
@@ -86,22 +87,32 @@ def _stacks(lines: Iterable[str]) -> Counter[tuple[str, ...]]:
     counted: Counter[tuple[str, ...]] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
-        # Threads are left out: the only one waits for the parent's end, which py-spy takes for work.
-        if count.isdigit() and not stack.startswith("Thread._bootstrap"):
+        # Threads are left out, but for LiteLLM's: ours waits for the parent's end, which looks like work.
+        if count.isdigit() and (not stack.startswith("Thread._bootstrap") or IN_LITELLM in stack):
             counted[tuple(stack.split(";"))] += int(count)
     return counted
 
 
-def _record(
-    nursery: Nursery, child: Child, asked: dict[str, Any], upstream_port: int, folder: Path
+def record(
+    nursery: Nursery,
+    child: Child,
+    asked: dict[str, Any],
+    upstream_port: int,
+    folder: Path,
+    *,
+    full_names: bool = False,
 ) -> Profile:
-    """Sample the web process for the time of one cell."""
+    """Sample the web process for the time of one cell.
+
+    py-spy cuts the folders off a file's name up to the first that is no package, unless `full_names`.
+    """
     web = child.find_web()
     if web is None:
         raise RuntimeError(f"{child.name} serves nothing")
     raw = folder / "stacks.raw"
     command = [str(_py_spy()), "record", "-p", str(web.pid), "-r", str(_RATE), "-f", "raw", "-o", str(raw)]
     command += ["-d", str(round(asked["seconds"]))]
+    command += ["--full-filenames"] if full_names else []
     sampling = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         cell = cells.measure(nursery, child, asked, upstream_port)
@@ -167,7 +178,7 @@ def profile(
             for column in chosen.columns:
                 for case in _cases(quick) if column.wire in wires else ():
                     asked = cells.order(column, made.port, case, pace, slow=False)
-                    found = _record(nursery, child, asked, upstream_port, folder)
+                    found = record(nursery, child, asked, upstream_port, folder)
                     _show(console, f"{case.name}, {column.name}", found, rows)
     return 0
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # it has no types of its own
 from rich.table import Table
 
+from benchmarks import litellm_cost
 from benchmarks.goals import EVENTS, PLAIN, Goal, added_latency, ratio
 from benchmarks.peers import LITELLM_VERSION, ROUTER_VERSION
 
@@ -151,16 +152,20 @@ def show(
 ) -> None:
     console.print(load_table(results, cases))
     console.print(life_table(results, outcome["targets"]))
+    if found := outcome.get("litellm_cost"):
+        console.print(litellm_cost.table(found))
     if runs := outcome.get("recording"):
         console.print("Recording:", json.dumps(runs))
-    console.print("Express:", json.dumps(outcome.get("express")))
+    if express := outcome.get("express"):
+        console.print("Express:", json.dumps(express))
     for column in results.columns():
         for case in cases:
             for error in results.errors(column, case.name):
                 console.print(f"[red]{column}, {case.name}:[/] {error}", markup=True)
     for complaint in outcome["complaints"]:
         console.print(complaint, style="red", markup=False)
-    console.print(goals_table(goals))
+    if any(goal.reached is not None for goal in goals):
+        console.print(goals_table(goals))
 
 
 def write(outcome: dict[str, Any], results: Results, goals: Sequence[Goal], path: Path | None) -> Path:

@@ -14,6 +14,8 @@ from benchmarks.children import Child, Nursery, free_port
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.cells import Case
+
 ROOT = Path(__file__).resolve().parent.parent
 HEADGATE = Path(sys.executable).with_name("headgate")
 _CHAT = "/api/v1/chat/completions"
@@ -29,6 +31,10 @@ class Column:
     wire: str
     path: str
     model: str
+    only_streams: bool = False
+
+    def takes(self, case: Case) -> bool:
+        return case.stream or not self.only_streams
 
     @property
     def name(self) -> str:
@@ -44,6 +50,7 @@ class Target:
     start_seconds: float
     health: str = "/health"
     is_peer: bool = False
+    of_backends: bool = False  # measured when asked for: `--backends`
 
 
 def _columns(name: str, chat: str, messages: str | None, chat_model: str = CHAT_MODEL) -> tuple[Column, ...]:
@@ -63,7 +70,43 @@ LITELLM = Target(
 _ROUTED = f"openrouter,{peers.MODEL}"
 ROUTER = Target("router", _columns("router", _MESSAGES, None, _ROUTED), 30, is_peer=True)
 ROUTER_QUIET = Target("router-quiet", _columns("router-quiet", _MESSAGES, None, _ROUTED), 30, is_peer=True)
-_ALL = (DIRECT, BARE, HEADGATE_ON, HEADGATE_OFF, LITELLM, ROUTER, ROUTER_QUIET)
+# One Headgate for the backends without LiteLLM, one for those through it, so that its weight is on its own.
+BACKENDS = Target(
+    "backends",
+    (
+        Column("openrouter", "chat", _MESSAGES, f"openrouter:{CHAT_MODEL}"),
+        Column("compatible", "chat", _MESSAGES, f"openai_compatible:{CHAT_MODEL}"),
+        Column("openrouter", "messages", _MESSAGES, f"openrouter:{MESSAGES_MODEL}"),
+        Column("databricks", "messages", _MESSAGES, f"databricks:{MESSAGES_MODEL}"),
+        Column("anthropic", "messages", _MESSAGES, f"anthropic:{MESSAGES_MODEL}"),
+    ),
+    60,
+    of_backends=True,
+)
+_UNIVERSAL = "/v1/universal/stream?output=anthropic"
+BACKENDS_LITELLM = Target(
+    "backends-litellm",
+    (
+        Column("litellm-openrouter", "chat", _MESSAGES, f"litellm:{CHAT_MODEL}"),
+        Column("universal-our-reader", "chat", _UNIVERSAL, "openai/gpt-4o", only_streams=True),
+        Column(
+            "universal-its-reader", "messages", _UNIVERSAL, "anthropic/claude-sonnet-4-5", only_streams=True
+        ),
+    ),
+    60,
+    of_backends=True,
+)
+_ALL = (
+    DIRECT,
+    BARE,
+    HEADGATE_ON,
+    HEADGATE_OFF,
+    LITELLM,
+    ROUTER,
+    ROUTER_QUIET,
+    BACKENDS,
+    BACKENDS_LITELLM,
+)
 TARGETS = {one.name: one for one in _ALL}
 
 
@@ -93,7 +136,13 @@ def plan(target: Target, folder: Path, upstream_port: int) -> Plan:
             home = peers.router_home(folder / name, upstream, port, quiet=name == "router-quiet")
             return Plan(["node", str(peers.router_program()), "start"], {"HOME": str(home)}, port)
         case name:
-            return _headgate(folder / name, upstream, port, recording=name == "headgate")
+            return _headgate(
+                folder / name,
+                upstream,
+                port,
+                recording=name == "headgate",
+                backends=target.of_backends,
+            )
 
 
 def _litellm(folder: Path, upstream: str, port: int) -> Plan:
@@ -111,9 +160,10 @@ def _litellm(folder: Path, upstream: str, port: int) -> Plan:
     return Plan(command, environment, port)
 
 
-def _headgate(folder: Path, upstream: str, port: int, *, recording: bool) -> Plan:
+def _headgate(folder: Path, upstream: str, port: int, *, recording: bool, backends: bool) -> Plan:
     folder.mkdir(exist_ok=True)
-    environment = {
+    environment = _elsewhere(upstream) if backends else {}
+    environment |= {
         "PROXY_BACKEND": "OPENROUTER",
         "OPENROUTER_API_KEY": "sk-or-bench",
         "OPENROUTER_BASE_URL": f"{upstream}/api/v1",
@@ -129,6 +179,19 @@ def _headgate(folder: Path, upstream: str, port: int, *, recording: bool) -> Pla
     else:
         command.append("--no-prefect")
     return Plan(command, environment, port, folder)
+
+
+def _elsewhere(upstream: str) -> dict[str, str]:
+    """Give the settings of the backends beside OpenRouter, all of them the same canned upstream."""
+    return {
+        "DATABRICKS_HOST": upstream,
+        "DATABRICKS_TOKEN": "dapi-bench",
+        "ANTHROPIC_API_KEY": "sk-ant-bench",
+        "HEADGATE_ANTHROPIC_URL": upstream,
+        "OPENAI_COMPATIBLE_BASE_URL": f"{upstream}/v1",
+        "OPENAI_API_KEY": "sk-bench",
+        "OPENAI_BASE_URL": f"{upstream}/v1",
+    }
 
 
 def start(target: Target, made: Plan, nursery: Nursery) -> Child:

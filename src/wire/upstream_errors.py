@@ -11,6 +11,7 @@
 | 413 | 413 request_too_large |
 | 429 | 429 rate_limit_error |
 | 503, 529 | 529 overloaded_error |
+| 500 that blames the request (an image for a model that sees none) | 400 invalid_request_error |
 | everything else, HTML, an empty body | 500 api_error |
 """
 
@@ -80,6 +81,13 @@ _STATUS_OF_TYPE = {
     "rate_limit_exceeded": 429,
     "invalid_api_key": 401,
 }
+_BLAMES_THE_REQUEST = re.compile(
+    r"\b(?:image|audio|video) input is not supported"  # llama.cpp
+    r"|missing data required for image input",  # Ollama
+    re.IGNORECASE,
+)
+"""What servers say with a 500 though nothing of theirs has failed: asking again is of no use."""
+
 _SECRETS = re.compile(
     r"(?P<bearer>\bbearer\s+)(?=[^\s\"',;]*\d)[^\s\"',;]{6,}"
     r"|\b(?:pk|rk|gsk|xai|hf)[-_](?=[A-Za-z0-9_*-]*\d)[A-Za-z0-9_*-]{16,}"
@@ -151,6 +159,8 @@ def _make(status: int, error: Json, headers: Mapping[str, str], whose_key: str) 
     wait = _retry_after(headers)
     if status in {400, 413, 422, 500} and (overflow := overflow_message(_with_counts(error, text))):
         return PromptTooLong(overflow)
+    if status == 500 and _BLAMES_THE_REQUEST.search(text):
+        return InvalidRequest(text)
     if status in {401, 403} and not _is_moderation(error):
         text = f"{whose_key} was refused by the upstream: {text}"
         return KeyRefused(text, retry_after=wait)

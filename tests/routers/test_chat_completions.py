@@ -64,6 +64,17 @@ def essence(completion):
     )
 
 
+def test_a_large_request_arrives_whole(chat, openrouter):
+    openrouter.script({"text": "Read.", "times": 2})
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "word " * 20_000}]
+    for _ in range(2):  # the second time its messages and tools are known
+        chat.chat.completions.create(model="openai/gpt-5", messages=turns, tools=[TOOL])
+    sent = [json.dumps(seen["body"]) for seen in openrouter.requests("chat", "messages")]
+    assert [(body.count("word "), body.count("Be brief."), body.count("The weather")) for body in sent] == [
+        (20_000, 1, 1)
+    ] * 2
+
+
 @pytest.mark.parametrize("name", REPLIES)
 def test_a_stream_and_a_whole_answer_are_equal(chat, openrouter, name):
     openrouter.script(REPLIES[name] | {"times": 2, "usage": {"input": 77, "output": 5}})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.wire.requests import PDF
+from wire.body import parse_body
 from wire.errors import InvalidRequest
+from wire.interning import SMALLEST_BODY, SharedMessage
 from wire.openai_check import check_openai, parsed_arguments
 
 HI = {"role": "user", "content": "hi"}
@@ -180,6 +183,14 @@ def test_tools_too_deep_are_refused() -> None:
     given = body(tools=[{"type": "function", "function": {"name": "a", "parameters": deep}}])
     with pytest.raises(InvalidRequest, match=r"^tools\.0\..*: nested too deeply$"):
         check_openai(given)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_large_body_passes_too(name: str) -> None:
+    """From 8 KB on, messages and tools are dicts and lists of a kind of their own (`wire.interning`)."""
+    body = parse_body(orjson.dumps({**GOOD[name], "metadata": {"padding": "x" * SMALLEST_BODY}}))
+    assert isinstance(body["messages"][0], SharedMessage)
+    check_openai(body)
 
 
 def test_arguments_may_be_absent_or_blank() -> None:

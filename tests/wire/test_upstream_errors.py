@@ -82,6 +82,23 @@ def test_each_status_has_its_error(status: int, kind: type[GatewayError], retrya
     assert error.verbatim is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # llama.cpp, seen with a model without a projector
+        "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "this model is missing data required for image input",  # Ollama
+    ],
+)
+def test_a_500_that_blames_the_request_is_not_asked_again(text: str) -> None:
+    error = refusal(500, said(text, code=500, type="server_error"))
+    assert type(error) is InvalidRequest
+    assert str(error) == text
+    assert not error.retryable
+    assert type(refusal(503, said(text))) is Overloaded
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
