@@ -16,7 +16,7 @@ from tasks.validate import validate_request
 
 if TYPE_CHECKING:
     from flows.prepare import House
-    from tasks.backend import Backends, Route
+    from tasks.backend import Backends, Lane, Outgoing, Route
     from tasks.exchange import Exchange, Whole
 
 _PATIENCE = Patience()
@@ -32,12 +32,16 @@ async def messages(
 
     async def answer(route: Route) -> Whole:
         outgoing = prepare(body, route, exchange, house)
-        reply = await attempt(call_backend, outgoing, route.backend, exchange, patience)
-        return render_message(reply, outgoing)
+        return await attempt(_ask, outgoing, route.backend, exchange, patience)
 
     return await cached_message(
         body, routes, exchange.cache, lambda: first_to_answer(answer, routes, exchange)
     )
+
+
+async def _ask(outgoing: Outgoing, lane: Lane) -> Whole:
+    """Make one attempt: an error inside HTTP 200 fails it like any other."""
+    return render_message(await call_backend(outgoing, lane), outgoing)
 
 
 @pipeline(name="streaming")

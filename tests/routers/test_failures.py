@@ -82,6 +82,15 @@ def test_a_broken_answer_is_an_error(gateway, openrouter, fault):
     assert answer.json()["error"]["type"] == "api_error"
 
 
+def test_an_error_inside_a_200_is_tried_again(gateway, openrouter, wire):
+    error = {"code": 502, "message": "provider failed"}
+    openrouter.script({"fault": "error_in_200", "error": error}, {"text": "At last."})
+    answer = post(gateway, ASK)
+    assert answer.status_code == 200
+    assert answer.json()["content"][0]["text"] == "At last."
+    assert len(openrouter.requests(wire)) == 2
+
+
 def test_html_is_an_error(gateway, openrouter):
     html = {"body": "<html>Bad gateway</html>", "content_type": "text/html", "status": 200, "times": 0}
     openrouter.script(html)
