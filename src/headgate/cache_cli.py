@@ -267,8 +267,8 @@ def warm(
 
     lines, wrong = read_lines(file)
     if wrong or not lines:
-        for what in wrong[:_SHOWN_ERRORS] or ["no request in it"]:
-            typer.echo(f"headgate: {file.name}: {what}", err=True)
+        for what in wrong[:_SHOWN_ERRORS] or ["there is no request in it"]:
+            typer.echo(f"headgate: {what}", err=True)
         if len(wrong) > _SHOWN_ERRORS:
             typer.echo(f"headgate: and {len(wrong) - _SHOWN_ERRORS} lines more", err=True)
         typer.echo("Nothing was asked.", err=True)
@@ -324,7 +324,8 @@ def _asked(
             key = settings.admin_keys[0].get_secret_value()
         if client_key is None and settings.api_keys:
             client_key = settings.api_keys[0].get_secret_value()
-        return ask(CacheClient(url or settings.local_url, key, client_key))
+        with CacheClient(url or settings.local_url, key, client_key) as client:
+            return ask(client)
     except SettingsError as error:
         typer.echo(f"headgate: {error}", err=True)
         raise typer.Exit(2) from None

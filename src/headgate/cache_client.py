@@ -10,6 +10,7 @@ import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Self
 
 _TIMEOUT = httpx.Timeout(300.0, connect=5.0)  # a stream of progress is never silent for so long
 
@@ -29,6 +30,14 @@ class CacheClient:
             self._http = httpx.Client(headers=headers, timeout=_TIMEOUT, trust_env=False)
         except (ValueError, UnicodeError):
             raise Unanswered("the key has characters that no key has") from None
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self._http.close()
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Get `/v1/cache/PATH`."""
