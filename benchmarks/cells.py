@@ -110,7 +110,10 @@ def order(column: Column, port: int, case: Case, pace: Pace, *, slow: bool) -> d
 
 
 def measure(nursery: Nursery, child: Child, asked: dict[str, Any], upstream_port: int) -> Cell:
-    """Measure one cell while every other target is frozen. `cached` answers must not come from the upstream."""
+    """Measure one cell while every other target is frozen.
+
+    Every answer must come from the upstream, or none, if the order says `cached`.
+    """
     load, upstream = nursery.children["load"], nursery.children["upstream"]
     with nursery.only({"load", "upstream", child.name}):
         time.sleep(_SETTLE_SECONDS)
