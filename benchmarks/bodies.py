@@ -1,4 +1,4 @@
-"""The requests the load sends: one small, one as large as Claude Code's; the same bytes on every machine."""
+"""The requests the load sends: small, as large as Claude Code's, or long; the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -148,9 +148,15 @@ def _small(model: str, *, stream: bool) -> Json:
     }
 
 
+def _long(model: str, *, stream: bool) -> Json:
+    """As many bytes as the large one, all in one message."""
+    text = _text(random.Random(20261124), LARGE_BYTES)
+    return {**_small(model, stream=stream), "messages": [{"role": "user", "content": text}]}
+
+
 def request_body(size: str, model: str, *, stream: bool) -> bytes:
     """Return the bytes of the Anthropic request of that size, asking that model."""
-    make = {"small": _small, "large": _large}[size]
+    make = {"small": _small, "large": _large, "long": _long}[size]
     return encode(make(model, stream=stream))
 
 

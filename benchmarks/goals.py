@@ -29,11 +29,11 @@ def ratio(results: Results, case: str, key: str, ours: str, theirs: str) -> floa
     return mine / other if mine is not None and other else None
 
 
-def _at_least(what: str, got: float | None, least: float, unit: str) -> Goal:
+def at_least(what: str, got: float | None, least: float, unit: str) -> Goal:
     return Goal(what, f"≥ {least:g}", got, unit, None if got is None else got >= least)
 
 
-def _at_most(what: str, got: float | None, most: float, unit: str) -> Goal:
+def at_most(what: str, got: float | None, most: float, unit: str) -> Goal:
     return Goal(what, f"≤ {most:g}", got, unit, None if got is None else got <= most)
 
 
@@ -51,7 +51,7 @@ def _throughput(results: Results) -> list[Goal]:
         for other, least in others:
             got = ratio(results, case, key, f"headgate/{wire}", f"{other}/{wire}")
             said = "requests/s" if key == PLAIN else "events/s"
-            goals.append(_at_least(f"{case}, {wire} wire, {said}", got, least, f"x {other}"))
+            goals.append(at_least(f"{case}, {wire} wire, {said}", got, least, f"x {other}"))
     return goals
 
 
@@ -67,31 +67,29 @@ def _latency(results: Results) -> list[Goal]:
     for wire in ("chat", "messages"):
         ours, bare = added_latency(results, "headgate", wire), added_latency(results, "bare", wire)
         got = ours / bare if ours is not None and bare and bare > 0 else None
-        goals.append(_at_most(f"added p50 latency, {_ALONE}, {wire} wire", got, 2.5, "x what bare adds"))
+        goals.append(at_most(f"added p50 latency, {_ALONE}, {wire} wire", got, 2.5, "x what bare adds"))
     return goals
 
 
 def _life(facts: dict[str, Any]) -> list[Goal]:
     headgate = facts.get("headgate", {})
     idle = headgate.get("idle", {})
-    goals = [
-        _at_most("web process memory after the run", headgate.get("memory", {}).get("web_mb"), 200, "MB")
-    ]
+    goals = [at_most("web process memory after the run", headgate.get("memory", {}).get("web_mb"), 200, "MB")]
     for wire in ("chat", "messages"):
         one = idle.get(wire, {})
         whole = one.get("open") == one.get("wanted")
         each = one.get("web_kb_each") if whole else None
-        goals.append(_at_most(f"1,000 idle open streams, {wire} wire", each, 60, "KB each"))
+        goals.append(at_most(f"1,000 idle open streams, {wire} wire", each, 60, "KB each"))
     start = headgate.get("start", {}).get("message_s")
-    goals.append(_at_most("process start to first answered message", start, 3, "s"))
+    goals.append(at_most("process start to first answered message", start, 3, "s"))
     return goals
 
 
 def _express(cost: dict[str, Any] | None) -> list[Goal]:
     cost = cost or {}
     return [
-        _at_most("express, a flow of 8 steps", cost.get("express_us"), 60, "µs"),
-        _at_least("express against Prefect's own engine", cost.get("times_cheaper"), 1000, "x cheaper"),
+        at_most("express, a flow of 8 steps", cost.get("express_us"), 60, "µs"),
+        at_least("express against Prefect's own engine", cost.get("times_cheaper"), 1000, "x cheaper"),
     ]
 
 

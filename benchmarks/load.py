@@ -26,11 +26,12 @@ DRAIN_SECONDS = 15.0
 def http_request(order: Json) -> bytes:
     """Render the whole request an order describes, as Claude Code would head it."""
     body = request_body(order["size"], order["model"], stream=order["stream"])
+    extra = "".join(f"{name}: {value}\r\n" for name, value in order.get("headers", {}).items())
     head = (
         f"POST {order['path']} HTTP/1.1\r\nhost: 127.0.0.1:{order['port']}\r\n"
         "content-type: application/json\r\naccept: application/json\r\n"
         "user-agent: claude-cli/2.1.330 (external, cli)\r\nanthropic-version: 2023-06-01\r\n"
-        f"x-api-key: {CLIENT_KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"x-api-key: {CLIENT_KEY}\r\n{extra}content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

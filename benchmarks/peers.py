@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 LITELLM_VERSION = "1.106.2"
+DISKCACHE_VERSION = "5.6.3"
 ROUTER_VERSION = "2.0.0"
 _INSTALL_SECONDS = 600
 MODEL = "openai/gpt-5"
@@ -54,8 +55,21 @@ def litellm_program() -> Path:
     return program
 
 
-def litellm_config(folder: Path, upstream: str) -> Path:
-    """Write the proxy's configuration: one model of the fake upstream under each of its marks."""
+def add_diskcache() -> None:
+    """Give LiteLLM's environment what its disk cache needs; its proxy extra does not bring it."""
+    folder = litellm_program().parent.parent
+    if not (folder / ".diskcache").exists():
+        run_installer(
+            [str(folder / "bin" / "pip"), "install", "-q", f"diskcache=={DISKCACHE_VERSION}"], folder
+        )
+        (folder / ".diskcache").touch()
+
+
+def litellm_config(folder: Path, upstream: str, cache: dict[str, Any] | None = None) -> Path:
+    """Write the proxy's configuration: one model of the fake upstream under each of its marks.
+
+    `cache` are its `cache_params`; None leaves its cache off.
+    """
     models = [
         {
             "model_name": MODEL + mark,
@@ -67,7 +81,10 @@ def litellm_config(folder: Path, upstream: str) -> Path:
         }
         for mark in _MARKS
     ]
-    config = {"model_list": models, "litellm_settings": {"telemetry": False, "num_retries": 0}}
+    settings: dict[str, Any] = {"telemetry": False, "num_retries": 0}
+    if cache is not None:
+        settings |= {"cache": True, "cache_params": cache}
+    config = {"model_list": models, "litellm_settings": settings}
     path = folder / "litellm.yaml"
     path.write_text(json.dumps(config, indent=1))  # JSON is YAML
     return path

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +158,12 @@ def profile(
     target: str = "headgate-off",
     wires: Sequence[str] = ("chat",),
     rows: int = 25,
+    cached: bool = False,
 ) -> int:
-    """Start one target, load it case by case, tell where its web process spent its time."""
+    """Start one target, load it case by case, tell where its web process spent its time.
+
+    With `cached` it answers from Headgate's cache, all but the first request.
+    """
     chosen = targets.TARGETS[target]
     upstream_port = free_port()
     python = sys.executable
@@ -172,6 +176,9 @@ def profile(
             nursery.start("load", [python, "-m", "benchmarks.load"], cwd=targets.ROOT, piped_answers=True)
             wait_until_answers(upstream_port, "/count", 10)
             made = targets.plan(chosen, folder, upstream_port)
+            made = replace(
+                made, environment={**made.environment, "HEADGATE_CACHE": "on" if cached else "off"}
+            )
             child = targets.start(chosen, made, nursery)
             lifecycle.first_answers(chosen, child, made.port)
             pace = cells.Pace(1, _SECONDS, _SECONDS, _SECONDS, 0.5)
@@ -188,11 +195,17 @@ def main() -> int:
     parser.add_argument("--target", default="headgate-off", help="headgate, headgate-off or bare")
     parser.add_argument("--wires", default="chat", help="chat, messages, or both with a comma between")
     parser.add_argument("--quick", action="store_true", help="three cases only")
+    parser.add_argument("--cached", action="store_true", help="answer from Headgate's cache")
     parser.add_argument("--rows", type=int, default=25)
     options = parser.parse_args()
     wires = options.wires.split(",")
     return profile(
-        Console(width=150), quick=options.quick, target=options.target, wires=wires, rows=options.rows
+        Console(width=150),
+        quick=options.quick,
+        target=options.target,
+        wires=wires,
+        rows=options.rows,
+        cached=options.cached,
     )
 
 

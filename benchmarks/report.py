@@ -70,7 +70,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _figure(value: float | None, digits: int = 2) -> str:
+def figure(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "·"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.{digits}f}"
@@ -100,7 +100,7 @@ def load_table(results: Results, cases: Sequence[Case]) -> Table:
             ]
             others = (f"bare/{wire}", "litellm/chat", "router/chat")
             ratios = [ratio(results, case.name, key, column, other) for other in others]
-            table.add_row("" if row else case.name, column, *map(_figure, figures), *map(_times, ratios))
+            table.add_row("" if row else case.name, column, *map(figure, figures), *map(_times, ratios))
         table.add_section()
     return table
 
@@ -129,7 +129,7 @@ def life_table(results: Results, facts: dict[str, Any]) -> Table:
         row += [memory.get("processes"), memory.get("cpu_s"), idle.get("chat", {}).get("open")]
         row += [idle.get(wire, {}).get("web_kb_each") for wire in ("chat", "messages")]
         row += [added_latency(results, name, wire) for wire in ("chat", "messages")]
-        table.add_row(name, *(_figure(value) for value in row))
+        table.add_row(name, *(figure(value) for value in row))
     return table
 
 
@@ -139,7 +139,7 @@ def goals_table(goals: Sequence[Goal]) -> Table:
         table.add_column(heading, no_wrap=True)
     words = {True: "[green]yes[/]", False: "[red]no[/]", None: "not measured"}
     for goal in goals:
-        table.add_row(goal.what, goal.want, _figure(goal.got), goal.unit, words[goal.reached])
+        table.add_row(goal.what, goal.want, figure(goal.got), goal.unit, words[goal.reached])
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import peers
 from benchmarks.bodies import CHAT_MODEL, CLIENT_KEY, MESSAGES_MODEL
@@ -131,7 +131,7 @@ def plan(target: Target, folder: Path, upstream_port: int) -> Plan:
         case "bare":
             return Plan([python, "-m", "benchmarks.bare", str(port), upstream], {}, port)
         case "litellm":
-            return _litellm(folder, upstream, port)
+            return litellm_plan(folder, upstream, port)
         case "router" | "router-quiet" as name:
             home = peers.router_home(folder / name, upstream, port, quiet=name == "router-quiet")
             return Plan(["node", str(peers.router_program()), "start"], {"HOME": str(home)}, port)
@@ -145,9 +145,9 @@ def plan(target: Target, folder: Path, upstream_port: int) -> Plan:
             )
 
 
-def _litellm(folder: Path, upstream: str, port: int) -> Plan:
+def litellm_plan(folder: Path, upstream: str, port: int, cache: dict[str, Any] | None = None) -> Plan:
     program = str(peers.litellm_program())
-    config = str(peers.litellm_config(folder, upstream))
+    config = str(peers.litellm_config(folder, upstream, cache))
     home = folder / "litellm-home"
     home.mkdir()
     environment = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Warming:
-    """A list of requests under way; `tell` hears of every one that is done."""
+    """A list of requests under way; `tell` hears the counts with every one that is done, and its error."""
 
     def __init__(
         self,
@@ -42,11 +42,13 @@ class Warming:
         """Note that one is done: `present` before, now `stored`, `unfit` for it, or `failed`."""
         self.counts["done"] += 1
         self.counts[outcome] += 1
+        told: Json = dict(self.counts)
         if error is not None:
-            self.errors.append({"request": place, "type": error.type, "message": error.message})
+            told["error"] = {"request": place, "type": error.type, "message": error.message}
+            self.errors.append(told["error"])
         if (run := current_run()) is not None:
             run.log(f"{self.counts['done']} of {self.counts['total']}: request {place} {outcome}")
-        self._tell(dict(self.counts))
+        self._tell(told)
 
 
 @pipeline(name="warm_cache")

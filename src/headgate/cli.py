@@ -1,4 +1,4 @@
-"""The command line: `headgate serve|claude|env|doctor|version`."""
+"""The command line: `headgate serve|claude|env|doctor|cache|version`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headgate import __version__
+from headgate.cache_cli import cache
 from headgate.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cache, name="cache")
 
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on or to reach (HEADGATE_HOST, 127.0.0.1).")
@@ -75,10 +77,9 @@ def serve(
 
 def client_environment(settings: Settings) -> dict[str, str]:
     """Give the variables that point Claude Code and the Anthropic SDK at this gateway."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared
     token = settings.api_keys[0].get_secret_value() if settings.api_keys else "headgate"
     return {
-        "ANTHROPIC_BASE_URL": f"http://{host}:{settings.port}",
+        "ANTHROPIC_BASE_URL": settings.local_url,
         "ANTHROPIC_AUTH_TOKEN": token,
         "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1",
     }

@@ -198,6 +198,12 @@ class Settings(BaseSettings):
         """Model names of our own and the table of overrides."""
         return {"big": self.big_model, "small": self.small_model} | self.models
 
+    @property
+    def local_url(self) -> str:
+        """Where programs on this machine reach the gateway."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
     def check_binding(self, host: str) -> None:
         """Refuse to listen beyond loopback without client keys; raises SettingsError."""
         if not self.api_keys and not is_loopback(host):

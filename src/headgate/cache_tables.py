@@ -1,0 +1,163 @@
+"""What `headgate cache` shows: tables, and a bar of progress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Task
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_WIDTH = 120
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give where to print: as wide as the terminal, else wide enough that nothing is cut."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
+
+
+def plain(value: Any) -> Text:
+    """Give what came from elsewhere as it may be printed: no markup, nothing that steers a terminal."""
+    return Text("".join(char if char.isprintable() else "·" for char in str(value)))
+
+
+def size(count: float | None) -> str:
+    """Give a number of bytes as people read it."""
+    if count is None:
+        return "-"
+    for unit in _UNITS[:-1]:
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
+def span(seconds: float) -> str:
+    """Give a time in its two largest units."""
+    whole = int(abs(seconds))
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _facts(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, min_width=44)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def stats_tables(told: Any) -> list[Table]:
+    """Show the answer of `/v1/cache/stats`."""
+    counts = (
+        "misses",
+        "bypasses",
+        "shared_flights",
+        "stored",
+        "not_stored",
+        "evicted",
+        "refused",
+        "failures",
+    )
+    rows = [("hit rate", _share(told["hit_rate"])), ("hits", f"{told['hits']:,}")]
+    rows += [(name.replace("_", " "), f"{told[name]:,}") for name in counts]
+    if (held := told["held"]) is not None:
+        rows.append(("entries held", f"{held['entries']:,}"))
+        rows.append(("bytes held", f"{size(held['bytes'])} of {size(held['limit'])}"))
+    saved, prompts = told["saved"], told["upstream_prompt_cache"]
+    saving = [
+        ("input tokens", f"{saved['input_tokens']:,}"),
+        ("output tokens", f"{saved['output_tokens']:,}"),
+    ]
+    saving.append(("cost", f"${saved['cost_usd']:,.4f}"))
+    upstream = [("hit rate", _share(prompts["hit_rate"]))]
+    names = ("answers", "input_tokens", "read_tokens", "written_tokens")
+    upstream += [(name.replace("_", " "), f"{prompts[name]:,}") for name in names]
+    return [
+        _facts("Answer cache", rows),
+        _facts("Saved by hits", saving),
+        _facts("The upstream's own prompt cache", upstream),
+        _latencies(told["latency"]),
+    ]
+
+
+def _latencies(told: Any) -> Table:
+    table = Table(title=f"Look-ups and writes of process {told['process']}, ms", title_justify="left")
+    table.add_column("", min_width=8)
+    for heading in ("count", "p50", "p90", "p99", "max"):
+        table.add_column(heading, justify="right")
+    for name in ("hit", "miss", "write"):
+        times = told[name]
+        shown = [
+            f"{times[key]:.3f}" if key in times else "-" for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+        ]
+        table.add_row(name, f"{times['count']:,}", *shown)
+    return table
+
+
+def entries_table(entries: list[Any]) -> Table:
+    """Show entries, one a row."""
+    table = Table(title=f"{len(entries):,} entries", title_justify="left")
+    for heading in ("key", "model", "tags"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("age", "left", "stored", "tokens out", "stop"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in entries:
+        left = entry["ttl"] - entry["age"]
+        tokens, stop = entry["output_tokens"], entry["stop_reason"]
+        table.add_row(
+            entry["key"][:16],
+            plain(entry["model"]),
+            plain(", ".join(map(str, entry["tags"] or ()))),
+            span(entry["age"]),
+            span(left) if left > 0 else "stale",
+            size(entry["bytes_stored"]),
+            "-" if tokens is None else f"{tokens:,}",
+            plain(stop or "-"),
+        )
+    return table
+
+
+class _Rate(ProgressColumn):
+    """Requests a second."""
+
+    def render(self, task: Task) -> Text:
+        """Show it, once it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.1f}/s")
+
+
+def warming_bar(out: Console) -> Progress:
+    """Give the bar of `warm`: done, rate, remaining time, outcomes."""
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        console=out,
+        disable=not out.is_terminal,
+    )
