@@ -20,7 +20,7 @@ from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.keys import AdminKeys, ClientKeys
 from coordinators.litellm_calls import LiteLLM
 from coordinators.runs import FlowRuns
-from express.recorder import SocketSink, recorder_stats
+from express.recorder import Allowance, SocketSink, recorder_stats
 from flows.attempts import Patience
 from flows.prepare import House
 from headgate import __version__
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from headgate.settings import Settings
 
 
+_RUNS = (400, 200)  # at once and a second, to the recorder: an embedded Prefect server takes about 10
+
+
 class Parts:
     """Everything a web process owns; made within its event loop, closed at its end."""
 
@@ -63,7 +66,9 @@ class Parts:
             )
         )
         self.counter = Counter(instance.counter_socket)
-        self.sink = SocketSink(instance.recorder_socket) if instance.runs == "express" else None
+        self.sink: SocketSink | None = None
+        if instance.runs == "express":
+            self.sink = SocketSink(instance.recorder_socket, allowance=Allowance(*_RUNS))
         library = LiteLLM(self.http)
         backends = assemble(settings, self.http, instance.demo_url, library)
         if backends.default.name == BackendName.LITELLM_OPENROUTER.prefix:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from express.recorder import frames, intake
-from express.recorder.intake import Allowance, Entry, Intake
+from express.recorder.allowance import Allowance
+from express.recorder.intake import Entry, Intake
 from express.recorder.journal import Opened
 
 if TYPE_CHECKING:

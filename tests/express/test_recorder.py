@@ -16,7 +16,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from express import Run, pipeline, step
-from express.recorder import SocketSink, __main__, frames, recorder_stats, sink
+from express.recorder import Allowance, SocketSink, __main__, frames, recorder_stats, sink
 from express.recorder.intake import Intake
 from express.recorder.process import Recorder, serve_until_told
 from express.recorder.server import PrefectApi, Refused
@@ -353,6 +353,33 @@ async def test_a_sink_with_too_many_runs_open_begins_no_more(
         named(f"open-{k}", to).begin()
     assert len(to._frames) == 1
     await to.close(within=0.01)
+
+
+async def test_of_many_runs_a_sink_sends_some_and_counts_the_others(begin: Any, path: Path) -> None:
+    recorder = await begin(api="http://127.0.0.1:1/api")
+    to = SocketSink(path, allowance=Allowance(2, 0))
+    runs = [named(f"run-{n}", to) for n in range(5)]
+    kept = Run("messages", name="kept", sink=to, keep=True)
+    for run in [*runs, kept]:
+        run.begin()
+    for run in runs[:4]:
+        run.finish("completed")
+    runs[4].finish("failed", error=Overloaded("no room"))
+    kept.finish("completed")
+    await until(lambda: recorder.stats()["sampled_out"] == 2)
+    # two that were allowed and the one to be kept, start and end each; of the failed one, its end
+    await until(lambda: recorder.stats()["received"] == 7)
+    await to.close()
+
+
+async def test_a_sink_that_sent_nothing_still_counts(begin: Any, path: Path) -> None:
+    recorder = await begin(api="http://127.0.0.1:1/api")
+    to = SocketSink(path, allowance=Allowance(0, 0))
+    for _ in range(2):
+        named("left-out", to).finish("completed")
+    await until(lambda: recorder.stats()["sampled_out"] == 2)
+    assert recorder.stats()["received"] == 0
+    await to.close()
 
 
 async def test_a_sink_waits_for_a_slow_reader(path: Path) -> None:

@@ -7,6 +7,7 @@ take through its public HTTP endpoints, and leaves out the rest by chance.
 
 from __future__ import annotations
 
+from express.recorder.allowance import Allowance
 from express.recorder.sink import SocketSink, recorder_stats
 
-__all__ = ["SocketSink", "recorder_stats"]
+__all__ = ["Allowance", "SocketSink", "recorder_stats"]

@@ -2,7 +2,8 @@
 
 A header of 22 bytes says a frame's length, kind, whether the run must be recorded, and whose run
 it is, so that the recorder can drop a frame without parsing its body. Bodies are JSON. An end
-frame repeats the start's body: a run whose start was left out can still be recorded whole.
+frame repeats the start's body: a run whose start was left out can still be recorded whole. A skipped
+frame counts the runs of which nothing was sent.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from express.summaries import summary_of
 if TYPE_CHECKING:
     from express.runs import Run
 
-HELLO, START, END, STATS = range(1, 5)
+HELLO, START, END, STATS, SKIPPED = range(1, 6)
 
 _HEADER = Struct(">IBB16s")
 BODY_LIMIT = 64 * 1024
@@ -30,7 +31,7 @@ _CUTS = ((2000, 200), (300, 100), (60, 30))
 
 
 class Frame(NamedTuple):
-    """One frame: `owner` is a run's id, or the sink's in a hello."""
+    """One frame: `owner` is a run's id, or the sink's in a hello and in what was skipped."""
 
     kind: int
     keep: bool
@@ -60,7 +61,7 @@ class FrameDecoder:
         at, size, head = 0, len(data), _HEADER.size
         while size - at >= head:
             length, kind, keep, owner = _HEADER.unpack_from(data, at)
-            if length > BODY_LIMIT or not HELLO <= kind <= STATS:
+            if length > BODY_LIMIT or not HELLO <= kind <= SKIPPED:
                 raise FrameError(f"a frame of kind {kind} and {length} bytes")
             end = at + head + length
             if end > size:

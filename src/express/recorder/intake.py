@@ -9,16 +9,16 @@ allowance of their own and go first. An admitted run always gets its end.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 import orjson
 
 from express.recorder import frames
+from express.recorder.allowance import Allowance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from express.recorder.journal import Opened
 
@@ -27,23 +27,6 @@ KEPT_BYTES = 32_000_000
 COUNTERS = (
     "received", "recorded", "running", "sampled_out", "dropped", "crashed", "refused", "retries",
 )  # fmt: skip
-
-
-class Allowance:
-    """So many at once, and so many a second after that."""
-
-    def __init__(self, burst: float, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._burst, self._rate, self._clock = burst, rate, clock
-        self._left, self._at = burst, clock()
-
-    def take(self) -> bool:
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 class Entry:
@@ -84,6 +67,10 @@ class Intake:
     def waiting(self) -> int:
         """Say how many entries have something to write, those with a writer included."""
         return sum(map(len, self._queues)) + self._busy
+
+    def skipped(self, count: int) -> None:
+        """Count runs that a sink left out by itself."""
+        self.counters["sampled_out"] += count
 
     def take(self, frame: frames.Frame, sink: bytes) -> None:
         """Take in a start or an end; most of a flood ends here, unparsed."""

@@ -50,6 +50,8 @@ class Connection(asyncio.Protocol):
                 elif frame.kind == frames.STATS:
                     counters = orjson.dumps(self._recorder.stats())
                     transport.write(frames.encode(frames.STATS, frame.owner, counters))
+                elif frame.kind == frames.SKIPPED:
+                    self._recorder.intake.skipped(int(frame.body))
                 elif self._sink is not None:
                     self._recorder.intake.take(frame, self._sink)
         except frames.FrameError as error:
