@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -185,6 +186,12 @@ class Settings(BaseSettings):
         if isinstance(table, dict):
             return {key: (one,) if isinstance(one, str) else one for key, one in table.items()}
         return table
+
+    @field_validator("openrouter_base_url", "anthropic_url", mode="before")
+    @classmethod
+    def _empty_is_the_usual(cls, value: Any, info: ValidationInfo) -> Any:
+        empty = isinstance(value, str) and not value.strip()
+        return cls.model_fields[str(info.field_name)].default if empty else value
 
     @field_validator("openrouter_base_url", "anthropic_url", "openai_compatible_url")
     @classmethod

@@ -59,12 +59,12 @@ def test_model_names(
     assert [answer["model"] for answer in answers] == [asked]
 
 
-def test_billing_header_does_not_reach_chat_backends(
+def test_billing_header_reaches_anthropic_only(
     claude: ClaudeCode, openrouter: FakeOpenRouter, wire: str, path: str
 ) -> None:
     claude.run("hello")
     (request,) = upstream(openrouter, path, 1)
-    assert ("x-anthropic-billing-header" in views.everything(request)) is (wire != "chat")
+    assert ("x-anthropic-billing-header" in views.everything(request)) is (wire == "direct")
 
 
 def test_tool_loop_writes_a_file(claude: ClaudeCode, openrouter: FakeOpenRouter, path: str) -> None:

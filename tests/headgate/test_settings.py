@@ -133,3 +133,9 @@ def test_profiles_and_fallbacks_are_read_from_json(monkeypatch):
     settings = load_settings()
     assert settings.profiles["openai/*"].effort == "low"
     assert settings.universal_fallbacks == {"gpt-5": ("claude-sonnet-4-5",)}
+
+
+def test_empty_addresses_are_the_usual_ones() -> None:
+    settings = load_settings(openrouter_base_url="", anthropic_url=" ")
+    assert settings.openrouter_base_url == "https://openrouter.ai/api/v1"
+    assert settings.anthropic_url == "https://api.anthropic.com"
