@@ -32,7 +32,8 @@ _SINGLE = (
     *map(chr, range(256)),
 )
 _SHARED = frozenset(map(id, _SINGLE))
-_ATOMS = frozenset({str, bytes, int, float, bool, type(None)})
+_WHOLE: set[type] = {str, bytes, int, float, bool, type(None)}
+"""Types whose values have no parts that count; those that say so (`__fed_whole__ = True`) join once seen."""
 
 _fields_of: dict[type, Callable[[Any], Iterable[Any]]] = {}
 
@@ -46,6 +47,9 @@ def components(value: object) -> Iterable[Any]:
         return islice(value.values(), COMPONENTS)  # type: ignore[attr-defined]
     read = _fields_of.get(kind)
     if read is None:
+        if getattr(kind, "__fed_whole__", False):
+            _WHOLE.add(kind)
+            return ()
         read = _fields_of[kind] = _reader(kind)
     return read(value)
 
@@ -83,7 +87,7 @@ class Feeds:
         owners = self._owners
         if (key := id(result)) not in _SHARED:
             owners[key] = (result, owner)
-        if type(result) not in _ATOMS:
+        if type(result) not in _WHOLE:
             owners.update(
                 {key: (part, owner) for part in components(result) if (key := id(part)) not in _SHARED}
             )
@@ -98,7 +102,7 @@ class Feeds:
         for value in (*args, *kwargs.values()) if kwargs else args:
             if (entry := owners.get(id(value))) is not None:
                 found[entry[1]] = None
-            if type(value) not in _ATOMS:
+            if type(value) not in _WHOLE:
                 for key in filter(owned, map(id, components(value))):
                     found[owners[key][1]] = None
         return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from wire.dialects import OPENROUTER, Dialect
 
@@ -46,6 +46,8 @@ class Outgoing:
     translator of its stream, where neither of these says which.
     """
 
+    __fed_whole__: ClassVar[bool] = True  # steps take it whole (`express.feeds`)
+
     wire: Wire
     payload: bytes
     headers: Mapping[str, str]
@@ -60,6 +62,8 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An upstream's whole answer; header names are lower-case."""
+
+    __fed_whole__: ClassVar[bool] = True
 
     status: int
     headers: Mapping[str, str]

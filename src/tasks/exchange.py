@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -30,6 +30,8 @@ class Exchange:
     `chat_only` refuses what of it only a chat backend can do. `cache` is the answer cache's part
     in this request, if it has one.
     """
+
+    __fed_whole__: ClassVar[bool] = True  # its parts come from no step (`express.feeds`)
 
     id: str
     headers: Mapping[str, str]

@@ -6,6 +6,7 @@ is JSON, but for words and other strings, which stand as they are.
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from wire.parameters import Api, Parameter
 
 _NOTHING: Json = {}
-_PREFIXES = (OPENROUTER.header, OPENAI.header)
+_is_ours = methodcaller("startswith", (OPENROUTER.header, OPENAI.header))
 
 
 def names_parameters(headers: Mapping[str, str]) -> bool:
     """Tell whether a header (lower-case names) may set a parameter."""
-    return any(name.startswith(_PREFIXES) for name in headers)
+    return any(map(_is_ours, headers))
 
 
 def from_headers(headers: Mapping[str, str], api: Api) -> Json:

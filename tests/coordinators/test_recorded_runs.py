@@ -66,10 +66,9 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
         "validate_request-0": set(),
         "resolve_model-0": {"validate_request-0"},
         "inject_openrouter_parameters-0": first,
-        # a body that a step has changed still holds what the first one gave
-        "inject_openai_parameters-0": {*first, "inject_openrouter_parameters-0"},
+        "inject_openai_parameters-0": {"inject_openrouter_parameters-0", "resolve_model-0"},
         "apply_profile-0": {"inject_openai_parameters-0", "resolve_model-0"},
-        "convert_request-0": {*first, "apply_profile-0"},
+        "convert_request-0": {"apply_profile-0", "resolve_model-0"},
         "open_stream-0": {"convert_request-0"},
         "relay_stream-0": {"open_stream-0"},
     }

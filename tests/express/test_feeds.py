@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from express.feeds import COMPONENTS, Feeds
 
@@ -15,6 +15,13 @@ class Pair:
 @dataclass(slots=True)
 class Unfilled:
     value: Any
+
+
+@dataclass(slots=True)
+class Sealed:
+    __fed_whole__: ClassVar[bool] = True
+    value: Any
+    other: Any
 
 
 @dataclass(slots=True)
@@ -84,6 +91,18 @@ def test_a_slot_never_filled_is_no_component() -> None:
     half.value = value
     feeds.add(half, "b-0")
     assert fed(feeds, value) == ("b-0",)
+
+
+def test_what_is_taken_whole_is_not_looked_into() -> None:
+    feeds, part = Feeds(), object()
+    sealed = Sealed(part, 1)
+    feeds.add(sealed, "a-0")
+    for _ in range(2):
+        assert fed(feeds, sealed) == ("a-0",)
+        assert fed(feeds, part) == ()
+    feeds.add(part, "b-0")
+    assert fed(feeds, sealed) == ("a-0",)
+    assert fed(feeds, [sealed]) == ("a-0",)
 
 
 def test_what_is_cleared_is_let_go() -> None:
