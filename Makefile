@@ -1,6 +1,6 @@
 # Everything a developer does here. Needs Python 3.11+, pip, venv and make; uses uv where it is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test redis lint types layers package check e2e e2e-llama bench docs lock clean
+.PHONY: help setup serve test redis postgres kills lint types layers package check e2e e2e-llama bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,10 +20,16 @@ serve: setup  ## Start Headgate on 127.0.0.1:8082, with its Prefect server
 	@exec $(BIN)/headgate serve
 
 test: setup  ## Run the test suite, and note which lines and branches it ran
-	$(BIN)/python -m pytest -m "not e2e and not redis and not llama" --cov --cov-branch --cov-report=json:.coverage.json
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not e2e and not redis and not postgres and not kills and not llama" --cov --cov-branch --cov-report=json:.coverage.json
 
 redis: setup  ## Run the tests that need redis-server (a Debian package of that name)
 	$(BIN)/python -m pytest -m redis tests/coordinators tests/routers
+
+postgres: setup  ## Run the tests that need PostgreSQL's server (the Debian package postgresql)
+	$(BIN)/python -m pytest -m postgres tests/coordinators tests/routers
+
+kills: setup  ## Kill servers, workers and the database in the midst of batches, for some minutes
+	$(BIN)/python -m pytest -m kills tests/e2e tests/headgate
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .
@@ -52,6 +58,7 @@ e2e-llama: setup  ## Ask llama.cpp's own server through Headgate; compiles it on
 
 bench: setup  ## Measure Headgate against the bare proxy and its peers
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.batches
 
 docs: setup  ## Write the pages that are made from the code
 	$(BIN)/python scripts/parameter_table.py

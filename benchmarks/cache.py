@@ -7,19 +7,16 @@ diskcache by itself.
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cells, lifecycle, peers, report, targets
+from benchmarks import cells, lifecycle, peers, report, targets, turns
 from benchmarks.bodies import CHAT_MODEL
 from benchmarks.cache_lookup import FEW, MANY, lookups
 from benchmarks.check import wait_until_answers
@@ -28,7 +25,6 @@ from benchmarks.goals import EVENTS, PLAIN, Goal, at_least, at_most, ratio
 
 if TYPE_CHECKING:
     from benchmarks.cells import Results
-    from benchmarks.children import Child
 
 CASES = [
     *(cells.Case(size, stream=False, concurrency=many) for size in ("small", "large") for many in (1, 16)),
@@ -85,25 +81,14 @@ def _known(name: str) -> targets.Target:
     return {"bare": targets.BARE, "headgate": targets.HEADGATE_ON}.get(name, targets.LITELLM)
 
 
-class Bench:
-    """One run: its children, and what was measured so far."""
+class Bench(turns.Turns[Way]):
+    """A Headgate, a bare proxy and LiteLLM's proxies."""
 
-    def __init__(self, nursery: Nursery, folder: Path, pace: cells.Pace, console: Console) -> None:
-        self.nursery = nursery
-        self.folder = folder
-        self.pace = pace
-        self.console = console
-        self.upstream_port = free_port()
-        self.results = cells.Results()
-        self.running: dict[str, tuple[Child, int]] = {}
-        self.complaints: list[str] = []
+    ways = WAYS
+    cases = CASES
 
     def start(self, names: list[str]) -> None:
-        python = sys.executable
-        command = [python, "-m", "benchmarks.upstream", str(self.upstream_port)]
-        self.nursery.start("upstream", command, cwd=targets.ROOT)
-        self.nursery.start("load", [python, "-m", "benchmarks.load"], cwd=targets.ROOT, piped_answers=True)
-        wait_until_answers(self.upstream_port, "/count", 10)
+        self.start_upstream()
         for name in names:
             self.console.print(f"starting {name}")
             try:
@@ -139,13 +124,6 @@ class Bench:
         except OSError as error:
             cell = {"errors": 1, "first_error": repr(error)}
         self.results.add(way.name, case.name, cell)
-
-    def rounds(self) -> None:
-        for turn in range(self.pace.rounds):
-            for case in CASES:
-                self.console.print(f"round {turn + 1}: {case.name}")
-                for way in WAYS[:: 1 - 2 * (turn % 2)]:
-                    self.measure(way, case)
 
 
 def judge(results: Results, found: dict[str, Any]) -> list[Goal]:
@@ -196,10 +174,6 @@ def _lookup_table(found: dict[str, Any]) -> Table:
     return table
 
 
-def _stop(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cache", description=__doc__)
     parser.add_argument("--rounds", type=int, choices=range(1, 10), default=_PACE.rounds, metavar="N")
@@ -211,9 +185,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run it; the exit status is 0 even if goals are missed."""
     options = _arguments()
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
-    signal.signal(signal.SIGTERM, _stop)
-    machine = report.machine()
+    console = turns.console()
     console.print("look-ups")
     found = lookups()
     names = ["bare", "headgate", *([] if options.no_peers else ["litellm-memory", "litellm-disk"])]
@@ -221,27 +193,8 @@ def main() -> int:
         bench = Bench(nursery, Path(folder), replace(_PACE, rounds=options.rounds), console)
         bench.start(names)
         bench.rounds()
-    goals = judge(bench.results, found)
     console.print(_hits_table(bench.results), _lookup_table(found))
-    for way in bench.results.columns():
-        for case in CASES:
-            bench.complaints += [
-                f"{way}, {case.name}: {error}" for error in bench.results.errors(way, case.name)
-            ]
-    for complaint in bench.complaints:
-        console.print(complaint, style="red", markup=False)
-    console.print(report.goals_table(goals))
-    told = {
-        "machine": machine,
-        "cells": bench.results.cells,
-        "lookups": found,
-        "goals": [asdict(goal) for goal in goals],
-        "complaints": bench.complaints,
-    }
-    report.RESULTS.mkdir(exist_ok=True)
-    path = options.json or report.RESULTS / f"cache-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
-    path.write_text(json.dumps(told, indent=1) + "\n")
-    console.print(f"figures: {path}")
+    bench.tell("cache", judge(bench.results, found), options.json, lookups=found)
     return 0
 
 

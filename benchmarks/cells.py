@@ -109,13 +109,20 @@ def order(column: Column, port: int, case: Case, pace: Pace, *, slow: bool) -> d
     }
 
 
-def measure(nursery: Nursery, child: Child, asked: dict[str, Any], upstream_port: int) -> Cell:
+def measure(
+    nursery: Nursery,
+    child: Child,
+    asked: dict[str, Any],
+    upstream_port: int,
+    *,
+    also_awake: frozenset[str] = frozenset(),
+) -> Cell:
     """Measure one cell while every other target is frozen.
 
     Every answer must come from the upstream, or none, if the order says `cached`.
     """
     load, upstream = nursery.children["load"], nursery.children["upstream"]
-    with nursery.only({"load", "upstream", child.name}):
+    with nursery.only({"load", "upstream", child.name, *also_awake}):
         time.sleep(_SETTLE_SECONDS)
         before = child.usage(), load.usage().cpu, upstream.usage().cpu, upstream_count(upstream_port)
         began = time.perf_counter()

@@ -29,6 +29,8 @@ def problems(names: list[str]) -> list[str]:
     wrong += [
         f"not a part of the program: {name}" for name in names if "/tests/" in name or name.endswith(".pyc")
     ]
+    sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+    wrong += [f"missing from the wheel: {name}" for name in sorted(sources - set(names))]
     owners = packages_distributions()
     for package in sorted(PACKAGES):
         others = set(owners.get(package, [])) - {"headgate"}

@@ -9,11 +9,13 @@ python=$1 venv=$2
   exit 1
 }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+# Compiled here and now: where PYTHONDONTWRITEBYTECODE is set, every process would compile everything again.
 if command -v uv >/dev/null 2>&1; then
-  uv pip sync --quiet --python "$venv/bin/python" --require-hashes requirements.lock
+  uv pip sync --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes requirements.lock
   uv pip install --quiet --python "$venv/bin/python" --no-deps --editable .
 else
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
   # hatchling is locked like everything else, so the build needs no environment of its own.
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 fi
+env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m compileall -q src

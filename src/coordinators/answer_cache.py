@@ -155,6 +155,11 @@ class AnswerCache:
         self.counts.latencies["write"].append(time.perf_counter() - started)
         self._note_soon()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody needed the store yet."""
+        return self._opening is None and self.trouble is None
+
     async def ready(self) -> bool:
         """Open the store if it is not; false while it cannot be used, or takes long to open."""
         if self._opening is None:

@@ -138,7 +138,7 @@ class CacheAdmin:
             done = await task
             yield encode_event({"type": "result", **orjson.loads(done.body)})
         except GatewayError as error:
-            yield encode_event({"type": "error", "error": {"type": error.type, "message": error.message}})
+            yield encode_event({"type": "error", "error": {"type": error.type, "message": error.told}})
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError, GatewayError):

@@ -6,7 +6,6 @@ is opened only if it has exactly the tables, indexes, triggers and settings that
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -22,6 +21,7 @@ import structlog
 
 from coordinators.bytes_cache import open_cache
 from coordinators.bytes_disk import OWN_NAME
+from coordinators.file_locks import taking_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,13 +48,8 @@ class CacheFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes from opening, or setting aside, at the same time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = self.path.with_name(f"{self.path.name}.lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with taking_turns(self.path):
             yield
-        finally:
-            os.close(descriptor)
 
     def prepare(self, *, broken: bool) -> None:
         """Make the folder, or look at what is in it; what must not be opened is set aside.

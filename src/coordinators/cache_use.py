@@ -80,7 +80,7 @@ class Use:
         if self.key in self._cache.refreshing:
             return None
         exchange = self.exchange
-        anew = Exchange(new_id("req"), exchange.headers, exchange.raw, exchange.body)
+        anew = Exchange(new_id("req"), exchange.headers, exchange.raw, exchange.body, tenant=exchange.tenant)
         return Use(self._cache, replace(self.directive, mode="refresh"), self._tenant, anew, key=self.key)
 
     @contextmanager

@@ -62,15 +62,21 @@ def count(body: dict[str, Any], model: str, token_counter: Callable[..., int]) -
     )
 
 
+def load_token_counter() -> Callable[..., int]:
+    """Give LiteLLM's counter: seconds and 200 MB, where it is used and nowhere else."""
+    import litellm  # noqa: PLC0415 - see above
+
+    counter: Callable[..., int] = litellm.token_counter
+    return counter
+
+
 class _Server:
     def __init__(self) -> None:
         self._token_counter: Callable[..., int] | None = None
 
     def load(self) -> Callable[..., int]:
         if self._token_counter is None:
-            import litellm  # noqa: PLC0415 - seconds and 200 MB, here and nowhere else
-
-            self._token_counter = litellm.token_counter
+            self._token_counter = load_token_counter()
         return self._token_counter
 
     def reply(self, frame: bytes) -> bytes:

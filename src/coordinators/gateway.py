@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from coordinators.cache_use import Use
     from coordinators.catalog import Catalog
     from coordinators.keys import ClientKeys
+    from coordinators.limits import Limits
+    from coordinators.observing import Begun
+    from coordinators.prices import Prices
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
     from coordinators.universal import Universal
@@ -37,7 +40,10 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """Answers exchanges from its backends. Errors leave it as GatewayErrors, whatever was raised."""
+    """Answers exchanges from its backends. Errors leave it as GatewayErrors, whatever was raised.
+
+    `keep_answers` are the bytes of an answer that stay with its exchange for who observes its end; 0: none.
+    """
 
     def __init__(
         self,
@@ -47,11 +53,14 @@ class Gateway:
         counter: TokenCounter,
         catalog: Catalog,
         keys: ClientKeys,
+        limits: Limits,
+        prices: Prices,
         runs: FlowRuns,
         patience: Patience,
         cache: AnswerCache,
         house: House,
         ping_seconds: float,
+        keep_answers: int = 0,
         describe: Callable[[], dict[str, Any]],
         check_health: Callable[[Gateway], Awaitable[dict[str, Any]]],
     ) -> None:
@@ -63,9 +72,12 @@ class Gateway:
         self.description = describe
         self._counter = counter
         self._keys = keys
+        self._limits = limits
+        self._prices = prices
         self._runs = runs
         self._patience = patience
         self._house = house
+        self._keep_answers = keep_answers
         self._check_health = check_health
         self._open: set[Live] = set()
         self._refreshing: set[asyncio.Task[None]] = set()
@@ -75,6 +87,10 @@ class Gateway:
     def streams_open(self) -> int:
         """How many streams are being sent now."""
         return len(self._open)
+
+    def under_way(self, most: int) -> list[Begun]:
+        """Give the oldest requests that have not ended."""
+        return self._runs.under_way(most)
 
     def authenticate(self, headers: Mapping[str, str]) -> str:
         """Give the tenant; raises AuthenticationFailed."""
@@ -88,8 +104,25 @@ class Gateway:
         """Answer a Messages request; raises GatewayError."""
         tenant = self._keys.check(exchange.headers)
         _peek(exchange)
+        self._limits.admit(exchange, tenant)
         exchange.cache = use = self.cache.consider(exchange, tenant)
         answer = await self._answer(exchange, streaming, messages)
+        if use is not None:
+            self._refresh(use)
+        return answer
+
+    async def answer_own(self, exchange: Exchange) -> Whole | Sending:
+        """Answer a request of the gateway's own: no key is asked for, no cache; raises GatewayError."""
+        _peek(exchange)
+        return await self._answer(exchange, streaming, messages)
+
+    async def answer_item(self, exchange: Exchange, tenant: str) -> Whole:
+        """Answer a batch's request, whole, for the tenant that the batch was made by; raises GatewayError."""
+        self._keys.check_tenant(tenant)
+        self._limits.admit(exchange, tenant)
+        exchange.cache = use = self.cache.consider(exchange, tenant)
+        answer = await self._answer(exchange, messages, messages)
+        assert isinstance(answer, Whole)  # noqa: S101 - the flow's answer is
         if use is not None:
             self._refresh(use)
         return answer
@@ -100,6 +133,7 @@ class Gateway:
         body = parse_body(exchange.raw)
         directive = from_object(body.get("cache", {}))
         exchange.body = {name: value for name, value in body.items() if name != "cache"} | {"stream": True}
+        self._limits.admit(exchange, tenant)
         exchange.cache = use = self.cache.take(exchange, tenant, directive)
         answer = await self._answer(exchange, streaming, messages)
         self._refresh(use)
@@ -107,6 +141,7 @@ class Gateway:
 
     async def warm(self, exchange: Exchange, tenant: str, directive: Directive) -> str:
         """Have a request's answer stored; give `present` if it was, `stored`, or `unfit` to be stored."""
+        self._limits.admit(exchange, tenant)
         use = self.cache.take(exchange, tenant, directive)
         await self._read_through(exchange, use)
         return "present" if use.outcome == "hit" else "stored" if use.kept else "unfit"
@@ -140,8 +175,9 @@ class Gateway:
     async def complete_chat(self, exchange: Exchange) -> Whole | Sending:
         """Answer a chat/completions request; raises GatewayError."""
         exchange.format = "openai"
-        self._keys.check(exchange.headers)
+        tenant = self._keys.check(exchange.headers)
         _peek(exchange)
+        self._limits.admit(exchange, tenant)
         return await self._answer(exchange, chat_streaming, chat_completions)
 
     async def _answer(
@@ -158,10 +194,13 @@ class Gateway:
 
     async def answer_universally(self, exchange: Exchange, output: str | None) -> Sending:
         """Answer with the universal stream; `output` is the query's word for its format. Raises as above."""
-        self._keys.check(exchange.headers)
+        tenant = self._keys.check(exchange.headers)
         _peek(exchange)
+        self._limits.admit(exchange, tenant)
         if exchange.body is not None:
             exchange.body["stream"] = True
+            if output is not None:
+                exchange.body["output"] = output
         run = self._runs.open(universal_flow, exchange, "universal")
         answer: Streaming = await self._call(
             run, exchange, self.universal, output, self._patience, self._house
@@ -171,6 +210,10 @@ class Gateway:
     async def count_tokens(self, exchange: Exchange) -> Whole:
         """Answer a count_tokens request; raises GatewayError."""
         self._keys.check(exchange.headers)
+        return await self.count_own(exchange)
+
+    async def count_own(self, exchange: Exchange) -> Whole:
+        """Count a request of the gateway's own, without a key; raises GatewayError."""
         _peek(exchange)
         first = self._first_choice(exchange)
         run = self._runs.open(count_tokens, exchange, first)
@@ -195,8 +238,10 @@ class Gateway:
             run.cancel(error, _trials(exchange))
             raise
         except Exception as error:
-            run.crash(error)
-            raise GatewayError(f"the gateway failed on this request ({type(error).__name__})") from error
+            known = run.crash(error)
+            told = GatewayError(f"the gateway failed on this request ({type(error).__name__})")
+            told.hash = known
+            raise told from error
 
     async def _send(self, answer: Streaming, exchange: Exchange, run: OpenRun) -> Sending:
         frames = self._relay(answer.live, exchange, run)
@@ -204,6 +249,9 @@ class Gateway:
         return Sending(frames, _told(exchange) | answer.headers, answer.ping)
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
+        self._prices.complete(answer.summary, exchange)
+        if self._keep_answers:
+            exchange.kept = [answer.body] if len(answer.body) <= self._keep_answers else []
         summary = {**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)}
         # after the answer is sent: the client need not wait for its record and its log line
         asyncio.get_running_loop().call_soon(run.complete, summary)
@@ -217,36 +265,38 @@ class Gateway:
 
     async def _relay(self, live: Live, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
         """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""
-        tally = _Tally(exchange, live)
+        tally = _Tally(exchange, live, self._prices)
         relay = run.open_step("relay_stream")
         self._open.add(live)
         try:
             yield b""
-            async with aclosing(live.frames()) as frames:  # type: ignore[type-var]
+            source = live.frames()
+            if self._keep_answers:
+                source = _keeping(source, exchange, self._keep_answers)
+            async with aclosing(source) as frames:  # type: ignore[type-var]
                 async for frame in frames:
                     tally.size += len(frame)
                     yield frame
             relay.close()
             if live.translator.failed:
-                run.fail(GatewayError("the upstream told of an error in mid-stream"), tally.summary())
+                run.fail(_told_in_the_stream(), tally.summary())
             else:
-                run.complete(summary := tally.summary())
-                self._count_usage(summary, exchange)
+                self._count_usage(summary := tally.summary(), exchange)
+                run.complete(summary)  # last: what fails before it ends the run as a crash
         except GatewayError as error:
-            told = Overloaded("the gateway is shutting down; send the request again") if live.cut else error
+            told = _cut_short(error) if live.cut else error
             relay.fail(told)
-            run.fail(told, tally.summary())
+            run.fail(told, tally.whatever_is_known())
             yield live.fail(told, exchange.id)
         except (asyncio.CancelledError, GeneratorExit) as error:
             relay.fail(error)
-            run.cancel(error, tally.summary())
+            run.cancel(error, tally.whatever_is_known())
             raise
         except Exception as error:  # noqa: BLE001 - the client is told, the log has the traceback
             relay.fail(error)
-            run.crash(error)
-            yield live.fail(
-                GatewayError(f"the gateway failed on this stream ({type(error).__name__})"), exchange.id
-            )
+            failed = GatewayError(f"the gateway failed on this stream ({type(error).__name__})")
+            failed.hash = run.crash(error)
+            yield live.fail(failed, exchange.id)
         finally:
             self._open.discard(live)
             if not self._open:
@@ -265,18 +315,46 @@ class Gateway:
             await live.close()
 
 
+async def _keeping(source: AsyncIterator[bytes], exchange: Exchange, most: int) -> AsyncIterator[bytes]:
+    """Pass frames on, and keep them with the exchange unless they become more than `most` bytes."""
+    kept: list[bytes] = []
+    exchange.kept, size = kept, 0
+    async with aclosing(source) as frames:  # type: ignore[type-var]
+        async for frame in frames:
+            size += len(frame)
+            if size <= most:
+                kept.append(frame)
+            else:
+                kept.clear()
+            yield frame
+
+
+def _told_in_the_stream() -> GatewayError:
+    """Give the error of a stream in which the upstream told of one; raised, so that it has a place."""
+    try:
+        raise GatewayError("the upstream told of an error in mid-stream")  # noqa: TRY301 - see above
+    except GatewayError as error:
+        return error
+
+
+def _cut_short(error: GatewayError) -> GatewayError:
+    told = Overloaded("the gateway is shutting down; send the request again")
+    return told.with_traceback(error.__traceback__)
+
+
 class _Tally:
     """What a stream's run says of it at its end."""
 
-    def __init__(self, exchange: Exchange, live: Live) -> None:
+    def __init__(self, exchange: Exchange, live: Live, prices: Prices) -> None:
         self.size = 0
+        self._prices = prices
         self._exchange = exchange
         self._live = live
         self._first_byte = time.time()
 
     def summary(self) -> dict[str, Any]:
         translator = self._live.translator
-        return {
+        summary = {
             **usage_summary(translator.usage or {}, translator.cost),
             "stop_reason": translator.stop_reason,
             "generation_id": translator.generation_id,
@@ -284,6 +362,15 @@ class _Tally:
             "answer_bytes": self.size,
             **_trials(self._exchange),
         }
+        self._prices.complete(summary, self._exchange)
+        return summary
+
+    def whatever_is_known(self) -> dict[str, Any]:
+        """Give the summary of a stream that failed, whose run must end however odd its answer is."""
+        try:
+            return self.summary()
+        except Exception:  # noqa: BLE001 - what the client is told already is the stream's own failure
+            return _trials(self._exchange)
 
 
 def _told(exchange: Exchange) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from coordinators.breaker import Breaker
 from coordinators.places import NoPlace, Places
+from coordinators.scrubbing import without_password
 from wire.errors import (
     BillingRequired,
     KeyRefused,
@@ -115,6 +116,15 @@ class BackendLanes:
         """Say whether another lane admits a call now."""
         return any(one.breaker.admits() for one in self._lanes if one is not lane)
 
+    def load(self) -> dict[str, Any]:
+        """Give what the metrics show: each lane's state, the calls under way and those that wait."""
+        return {
+            "name": self.name,
+            "lanes": [lane.breaker.state for lane in self._lanes],
+            "running": self.places.running,
+            "waiting": self.places.waiting,
+        }
+
     def state(self) -> dict[str, Any]:
         """Give what `/health/detailed` shows: keys by number, never themselves."""
         lanes = [{"key": number, **lane.state()} for number, lane in enumerate(self._lanes, 1)]
@@ -122,7 +132,7 @@ class BackendLanes:
         best = next(state for state in ("closed", "half_open", "open") if state in states)
         return {
             "name": self.name,
-            "base_url": self.base_url,
+            "base_url": without_password(self.base_url),
             "state": best,
             "running": self.places.running,
             "waiting": self.places.waiting,

@@ -214,4 +214,7 @@ def _import() -> Any:
 
     for name, value in _QUIET.items():
         setattr(litellm, name, value)
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):  # it writes by itself: our handler does
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     return litellm

@@ -55,7 +55,7 @@ class ModelTable:
             if provider is None:
                 self._elsewhere.setdefault(key, owner)
                 continue
-            name = _bare(key, provider)
+            name = bare_name(key, provider)
             self.models[provider].setdefault(name, _model(name, provider, entry))
 
     def providers_of(self, model: str) -> list[str]:
@@ -67,12 +67,23 @@ class ModelTable:
         return self._elsewhere.get(model)
 
 
-@cache
-def _read() -> ModelTable:
+def provider_of(owner: str) -> str | None:
+    """Give our name of a provider that the table names its own way; None if it is none of ours."""
+    return _PROVIDER_OF.get(owner)
+
+
+def read_file() -> dict[str, dict[str, Any]]:
+    """Read LiteLLM's table of limits, abilities and prices, of some megabytes: not for the event loop."""
     spec = find_spec("litellm")
     if spec is None or spec.origin is None:  # pragma: no cover - it is a dependency
-        return ModelTable({})
-    return ModelTable(orjson.loads((Path(spec.origin).parent / _FILE).read_bytes()))
+        return {}
+    told: dict[str, dict[str, Any]] = orjson.loads((Path(spec.origin).parent / _FILE).read_bytes())
+    return told
+
+
+@cache
+def _read() -> ModelTable:
+    return ModelTable(read_file())
 
 
 async def model_table() -> ModelTable:
@@ -80,7 +91,7 @@ async def model_table() -> ModelTable:
     return await asyncio.to_thread(_read) if not _read.cache_info().currsize else _read()
 
 
-def _bare(key: str, provider: str) -> str:
+def bare_name(key: str, provider: str) -> str:
     """Give a table's key as the provider's own name: without LiteLLM's prefix, regions included."""
     if provider == "bedrock":
         return key.rpartition("/")[2]

@@ -73,6 +73,7 @@ class PrefectServer:
         self._environment = environment
         self._mark = ""
         self._process: asyncio.subprocess.Process | None = None
+        self._claim: tuple[int, socket.socket] | None = None
 
     @property
     def url(self) -> str:
@@ -92,8 +93,33 @@ class PrefectServer:
         return self._process is not None and self._process.returncode is None
 
     def choose_port(self) -> None:
-        """Settle on the wanted port or the next free one before the start, which keeps it if it can."""
-        self.port = free_port(self.host, self.port)
+        """Settle on the wanted port or the next free one before the start, which keeps it if it can.
+
+        No other server of ours on this machine settles on it until this one has stopped.
+        """
+        port = free_port(self.host, self.port)
+        while not self._claims(port):
+            port = free_port(self.host, port + 1)
+        self.port = port
+
+    def _claims(self, port: int) -> bool:
+        """Claim a port by a name that the kernel lets go of with this process; true where it has no such."""
+        if sys.platform != "linux" or (self._claim is not None and self._claim[0] == port):
+            return True
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            claim.bind(f"\0headgate-prefect-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._let_go()
+        self._claim = port, claim
+        return True
+
+    def _let_go(self) -> None:
+        if self._claim is not None:
+            self._claim[1].close()
+            self._claim = None
 
     async def start(self) -> None:
         """Start the process on the wanted port or the next free one; call it from the main thread.
@@ -174,16 +200,16 @@ class PrefectServer:
     async def stop(self, within: float = STOP_SECONDS) -> None:
         """End the process, by force if it does not go within the time."""
         process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(within):
+        if process is not None and process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                async with asyncio.timeout(within):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
                 await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        self._let_go()
 
     async def _answers(self, session: aiohttp.ClientSession) -> bool:
         """Ask what listens on the port for its settings, and look for the mark of this start."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
@@ -65,6 +66,15 @@ class RoutingTable:
         for names in self._fallbacks.values():
             for name in names:
                 self._first(name)
+
+    def named_models(self) -> list[str]:
+        """Give the models that the settings name, as their backends call them."""
+        names = [*self.aliases, *self._table, *(name for names in self._fallbacks.values() for name in names)]
+        models: dict[str, None] = {}
+        for name in names:
+            with suppress(NotFound):  # a pattern of the table
+                models |= dict.fromkeys(route.target.model for route in self.routes(name))
+        return [model for model in models if "*" not in model]
 
     def _find(self, asked: str) -> tuple[Route, ...]:
         names = [asked, *(_matching(self._fallbacks, asked) or ())]

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 _MOST_AHEAD = 3
 
 
+async def due_runs(client: PrefectClient, deployments: list[UUID]) -> list[FlowRun]:
+    """Give the runs of deployments whose time has come, in its order; raises what the client raises."""
+    due = await client.get_scheduled_flow_runs_for_deployments(
+        deployments, scheduled_before=datetime.now(UTC)
+    )
+    return sorted(due, key=lambda run: run.expected_start_time or datetime.min.replace(tzinfo=UTC))
+
+
 class Schedule:
     """One flow's schedule, every so many seconds, under a name of its own on the server."""
 
@@ -56,13 +64,10 @@ class Schedule:
         if self._deployment is None:
             self._deployment = await self._register(client)
         try:
-            due = await client.get_scheduled_flow_runs_for_deployments(
-                [self._deployment], scheduled_before=datetime.now(UTC)
-            )
+            return await due_runs(client, [self._deployment])
         except ObjectNotFound:  # the server was replaced, or somebody deleted it
             self._deployment = None
             return []
-        return sorted(due, key=lambda run: run.expected_start_time or datetime.min.replace(tzinfo=UTC))
 
     async def _register(self, client: PrefectClient) -> UUID:
         with suppress(ObjectNotFound):

@@ -64,6 +64,11 @@ class Universal:
         }
         self._checks = {name: _Check() for name in PROVIDERS}
 
+    @property
+    def lanes(self) -> list[BackendLanes]:
+        """The ways to each configured provider."""
+        return [*self._lanes.values()]
+
     async def routes(
         self, asked: str, provider: str | None = None, fallbacks: Sequence[str] | None = None
     ) -> tuple[Route, ...]:

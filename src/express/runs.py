@@ -14,7 +14,7 @@ from express.feeds import Feeds
 from express.summaries import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,10 @@ def current_run() -> Run | None:
 class Sink(Protocol):
     """Where runs go to be recorded. Both calls return at once and never raise."""
 
-    def begin(self, run: Run) -> None: ...
+    def begin(self, run: Run) -> bool | None:
+        """Take a run's start; False if the run will be of interest only if it fails."""
+        ...
+
     def end(self, run: Run) -> None: ...
 
 
@@ -92,12 +95,14 @@ class Run:
     what still happens, and `finish` closes. `tags`, `parameters` and `summary` are shown as they
     are given: sizes, counts and names, never a prompt or a key. `keep` says that the run is to be
     recorded even when most are left out. `artifact` is a key of its own for the summary's table, so that
-    the tables of several runs show as versions of one artifact.
+    the tables of several runs show as versions of one artifact. `clean` takes out of errors' texts and log
+    lines what must not be shown.
     """
 
     __slots__ = (
-        "_answered_by", "_calling", "_counts", "_feeds", "_logs", "artifact", "begun", "end", "error", "id",
-        "keep", "name", "parameters", "pipeline_name", "sink", "start", "state", "steps", "summary", "tags",
+        "_answered_by", "_calling", "_clean", "_counts", "_logs", "_told", "_trace", "artifact", "begun",
+        "end", "error", "id", "keep", "name", "parameters", "pipeline_name", "sink", "start", "state",
+        "steps", "summary", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -110,7 +115,9 @@ class Run:
         sink: Sink | None = None,
         keep: bool = False,
         artifact: str | None = None,
+        clean: Callable[[str], str] | None = None,
     ) -> None:
+        self._clean = clean
         self.id = _new_id()
         self.keep = keep
         self.artifact = artifact
@@ -128,7 +135,8 @@ class Run:
         self.steps: list[StepRecord] = []
         self._logs: list[LogLine] = []
         self._counts: dict[str, int] = {}
-        self._feeds = Feeds()
+        self._trace: list[tuple[Any, ...]] = []
+        self._told = False
         self._answered_by: tuple[str, ...] = ()
         self._calling = False
 
@@ -148,7 +156,12 @@ class Run:
             result = pipeline.fn(*args, **kwargs)
             if pipeline.isasync:
                 result = await cast("Awaitable[Any]", result)
-            self._answered_by = self._feeds.of((result,), {})
+        except BaseException:
+            self._resolve()
+            raise
+        else:
+            if self._told:
+                self._answered_by = self._resolve().of((result,), {})
             return result
         finally:
             # a coroutine that is closed by the garbage collector ends in a context not its own
@@ -156,14 +169,23 @@ class Run:
                 _current.reset(token)
             self._calling = False
             # the results may be large and the stream long: hold none of them beyond the function
-            self._feeds.clear()
+            self._trace.clear()
+
+    def _resolve(self) -> Feeds:
+        """Say of each step which others fed it. Only at the end, and only of runs that somebody will see."""
+        feeds = Feeds()
+        for record, *seen in self._trace:
+            if len(seen) == 2:
+                record.inputs = feeds.of(*seen)
+            else:
+                feeds.add(seen[0], record.name)
+        return feeds
 
     def begin(self) -> None:
         """Tell the sink that the run has started; `call` does this too."""
         if not self.begun:
             self.begun = True
-            if self.sink is not None:
-                self.sink.begin(self)
+            self._told = self.sink is not None and self.sink.begin(self) is not False
 
     def open_step(self, name: str, inputs: tuple[str, ...] | None = None) -> StepRecord:
         """Start a step that no function call stands for; the caller closes it.
@@ -174,14 +196,17 @@ class Run:
 
     def enter(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> StepRecord:
         """Start the record of a step called with these arguments."""
-        return self._opened(name, self._feeds.of(args, kwargs))
+        record = self._opened(name, ())
+        if self._calling:
+            self._trace.append((record, args, kwargs))
+        return record
 
     def leave(self, record: StepRecord, result: object) -> None:
         """End the record of a step that returned `result`."""
         record.end = _now()
         record.state = "completed"
         if self._calling:
-            self._feeds.add(result, record.name)
+            self._trace.append((record, result))
 
     def _opened(self, name: str, inputs: tuple[str, ...]) -> StepRecord:
         counts = self._counts
@@ -189,6 +214,16 @@ class Run:
         record = StepRecord(f"{name}-{count}", _now(), inputs)
         self.steps.append(record)
         return record
+
+    def _clean_texts(self, clean: Callable[[str], str]) -> None:
+        """Clean what failures left behind; of a run without any there is nothing to clean."""
+        failed = [record for record in self.steps if record.error is not None]
+        for record in failed:
+            record.error = clean(record.error or "")
+        if self.error is not None:
+            self.error = clean(self.error)
+        if failed or self.error is not None:
+            self._logs = [(at, level, clean(line)) for at, level, line in self._logs]
 
     def log(self, message: str, level: int = 20) -> None:
         """Add a line to what the run shows as its log; level as in `logging`."""
@@ -217,6 +252,9 @@ class Run:
             self.log(line)
         self.end = _now()
         self.error = None if error is None else error_text(error)
+        if self._clean is not None:
+            self._clean_texts(self._clean)
+            self._clean = None  # it may hold the request, and who records the run holds the run for long
         self.tags = tuple(dict.fromkeys((*self.tags, *tags)))
         self.summary = summary or {}
         self.state = state
@@ -231,8 +269,9 @@ class MemorySink:
         self.begun: list[Run] = []
         self.ended: list[Run] = []
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: Run) -> bool | None:
         self.begun.append(run)
+        return None
 
     def end(self, run: Run) -> None:
         self.ended.append(run)

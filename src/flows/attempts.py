@@ -69,6 +69,7 @@ async def first_to_answer(
     told: GatewayError | None = None
     for route in routes:
         exchange.tried.append(route.target)
+        exchange.calls_before.append(exchange.attempts)
         exchange.has_next = route is not routes[-1]
         try:
             return await answer(route)

@@ -44,7 +44,7 @@ class Warming:
         self.counts[outcome] += 1
         told: Json = dict(self.counts)
         if error is not None:
-            told["error"] = {"request": place, "type": error.type, "message": error.message}
+            told["error"] = {"request": place, "type": error.type, "message": error.told}
             self.errors.append(told["error"])
         if (run := current_run()) is not None:
             run.log(f"{self.counts['done']} of {self.counts['total']}: request {place} {outcome}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -15,37 +16,47 @@ from coordinators.backend_reports import BackendReports
 from coordinators.cache_admin import CacheAdmin
 from coordinators.catalog import Catalog
 from coordinators.counter import Counter
+from coordinators.debug import Debug
 from coordinators.gateway import Gateway
-from coordinators.http_upstream import HttpUpstream, Timeouts
-from coordinators.keys import AdminKeys, ClientKeys
+from coordinators.health import Readiness
+from coordinators.keys import AdminKeys
 from coordinators.litellm_calls import LiteLLM
 from coordinators.runs import FlowRuns
-from express.recorder import Allowance, SocketSink, recorder_stats
+from express.recorder import Allowance, SocketSink
 from flows.attempts import Patience
-from flows.prepare import House
 from headgate import __version__
-from headgate.backends import assemble, assemble_universal
+from headgate.backends import assemble, assemble_http, assemble_universal
+from headgate.batch_parts import BatchStoreOpener, assemble_batches
 from headgate.cache import assemble_cache
+from headgate.capture_parts import assemble_capturing
+from headgate.house import assemble_house
+from headgate.instance import WORKER
+from headgate.observing import Observing
+from headgate.overview import OverviewParts
 from headgate.parameters import load_presets
+from headgate.recording import scrubber_of, secrets_of, start_recording, watch_loop
 from headgate.settings import BackendName, is_loopback
-from routers import cache, models, status
-from routers.answering import error_response, id_headers
+from headgate.usage_parts import UsageParts
+from routers import batches, cache, debug, metrics, models, overview, status
+from routers.answering import error_response, id_headers, note_error
 from routers.cache import cache_doors
 from routers.messages import doors
 from routers.reading import request_id
 from routers.universal import router as universal_router
 from routers.universal import universal_doors
-from tasks.apply_profile import DEFAULT_PROFILES, Profile, Profiles
 from wire.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from wire.upstream_errors import hide
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from coordinators.observing import Observer
     from coordinators.routing import RoutingTable
+    from express import Sink
     from headgate.instance import Instance
     from headgate.settings import Settings
 
@@ -54,17 +65,24 @@ _RUNS = (400, 200)  # at once and a second, to the recorder: an embedded Prefect
 
 
 class Parts:
-    """Everything a web process owns; made within its event loop, closed at its end."""
+    """Everything a web process owns; made within its event loop, closed at its end.
 
-    def __init__(self, settings: Settings, instance: Instance) -> None:
-        self.http = HttpUpstream(
-            Timeouts(
-                connect=settings.connect_timeout,
-                first_byte=settings.first_byte_timeout,
-                idle=settings.idle_timeout,
-                whole=settings.answer_timeout,
-            )
-        )
+    `quiet`: requests that go well are not logged. `name` is the process's, in its log folder.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance: Instance,
+        sink: Sink | None = None,
+        *,
+        quiet: bool = False,
+        name: str = "web",
+        readiness: Readiness | None = None,
+    ) -> None:
+        self.recording = recording = start_recording(settings, instance, name)
+        hide(secrets_of(settings))
+        self.http = assemble_http(settings)
         self.counter = Counter(instance.counter_socket)
         self.sink: SocketSink | None = None
         if instance.runs == "express":
@@ -78,40 +96,77 @@ class Parts:
         presets = load_presets()
         self.cache = assemble_cache(settings, presets)
         runs: Any = instance.runs
-        keys = ClientKeys(key.get_secret_value() for key in settings.api_keys)
+        self.observing = Observing(settings, instance, backends, web=name == "web")
+        universal = assemble_universal(settings, self.http, library)
+        self.usage = UsageParts(
+            settings,
+            [*backends.backends, *(one.name for one in universal.lanes)],
+            apart=instance.id == WORKER,
+        )
+        keys = self.usage.keys
+        self._batch_store = BatchStoreOpener(settings)
+        self.overview = OverviewParts(settings, instance, recording, watching=name == "web")
+        requests = [recording.requests] if recording.requests is not None else []
+        observers: list[Observer] = [
+            self.usage.usage, *requests, *self.overview.observers, *self.observing.observers
+        ]  # fmt: skip
+        self.capturing = assemble_capturing(settings, scrubber_of(settings)) if name == "web" else None
+        if self.capturing is not None:
+            observers.append(self.capturing)
         admins = AdminKeys(
-            (key.get_secret_value() for key in settings.admin_keys), clients=bool(settings.api_keys)
+            (key.get_secret_value() for key in settings.admin_keys), clients=lambda: keys.required
         )
         self.gateway = Gateway(
             backends=backends,
-            universal=assemble_universal(settings, self.http, library),
+            universal=universal,
             counter=self.counter,
             catalog=Catalog(backends, unlisted=_listed_elsewhere(backends)),
             keys=keys,
-            runs=FlowRuns(runs, self.sink),
+            limits=self.usage.limits,
+            prices=self.usage.prices,
+            runs=FlowRuns(
+                runs, sink or self.sink, observers, recording.errors, quiet=quiet or recording.echoes
+            ),
             patience=Patience(retries=settings.retries),
-            house=House(presets, _profiles(settings), settings.prompt_cache == "auto"),
+            house=assemble_house(settings, presets),
             cache=self.cache,
             ping_seconds=settings.ping_seconds,
+            keep_answers=settings.capture_largest if self.capturing and settings.capture == "all" else 0,
             describe=lambda: _description(settings, instance),
-            check_health=_health_check(instance, backends),
+            check_health=self.overview.check_health,
         )
         self.cache_admin = CacheAdmin(self.gateway, keys, admins)
+        self.batches = assemble_batches(settings, instance, self._batch_store, keys)
+        self.metric_reports = self.observing.begin(self.gateway, keys, admins, self.sink, self._batch_store)
+        self.debug = Debug(recording.folder, admins, self._lost)
+        self.overview.begin(
+            self.gateway,
+            admins,
+            self._batch_store,
+            usage=self.usage,
+            workers=self.observing.workers,
+            http=self.http,
+            readiness=readiness or Readiness(),
+        )
+
+    def _lost(self) -> dict[str, int]:
+        """Give what could not be written down, by where it should stand."""
+        captures = {} if self.capturing is None else {"captures": self.capturing.lost}
+        return self.recording.counts() | captures
 
     async def close(self) -> None:
         """Store what is being stored, flush the runs and close every connection."""
         await self.cache.close()
+        await self.usage.close()
+        await self._batch_store.close()
+        await self.observing.close()
         if self.sink is not None:
             await self.sink.close()
         await self.counter.close()
         await self.http.close()
-
-
-def _profiles(settings: Settings) -> Profiles:
-    """Give the models' profiles: those of the settings come before the ones that are built in."""
-    told = {name: Profile(one.effort, one.tool_timeout) for name, one in settings.profiles.items()}
-    usual = {name: one for name, one in DEFAULT_PROFILES.items() if name not in told}
-    return Profiles(told | usual, settings.thinking)
+        await asyncio.to_thread(self.recording.close)
+        if self.capturing is not None:
+            await asyncio.to_thread(self.capturing.close)
 
 
 def _listed_elsewhere(backends: RoutingTable) -> set[str]:
@@ -131,51 +186,30 @@ def _description(settings: Settings, instance: Instance) -> dict[str, Any]:
             "models": "/v1/models",
             "health": "/health",
             "health_detailed": "/health/detailed",
+            "metrics": "/metrics",
+            "overview": "/overview",
             "prefect_ui": instance.prefect_ui_url if local else None,
         },
     }
 
 
-def _health_check(
-    instance: Instance, backends: RoutingTable
-) -> Callable[[Gateway], Awaitable[dict[str, Any]]]:
-    async def check(gateway: Gateway) -> dict[str, Any]:
-        processes = instance.child_states()
-        recorder: dict[str, Any] = {"state": "off"}
-        if instance.runs == "express":
-            try:
-                recorder = {"state": "ok", **await recorder_stats(instance.recorder_socket)}
-            except (OSError, TimeoutError, ValueError):
-                recorder = {"state": "unreachable"}
-        healthy = all(child.get("state") == "running" for child in processes.values())
-        return {
-            "status": "ok" if healthy else "degraded",
-            "version": __version__,
-            "instance": instance.id,
-            "backend": {
-                "name": backends.default.name,
-                "base_url": backends.default.base_url,
-                "chosen_because": instance.why,
-            },
-            "backends": [backend.state() for backend in backends.backends.values()],
-            "runs": instance.runs,
-            "prefect": {"api_url": instance.prefect_api_url, "ui_url": instance.prefect_ui_url},
-            "recorder": recorder,
-            "streams_open": gateway.streams_open,
-            "processes": processes,
-        }
-
-    return check
-
-
-def create_app(settings: Settings, instance: Instance) -> FastAPI:
-    """Give the application of one web process."""
+def create_app(settings: Settings, instance: Instance, sink: Sink | None = None) -> FastAPI:
+    """Give the application of one web process. `sink` takes its express runs in the recorder's place."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = Parts(settings, instance)
+        parts = Parts(settings, instance, sink, readiness=app.state.readiness)
+        await parts.usage.start()
+        app.state.errors = parts.recording.errors
+        watch_loop(asyncio.get_running_loop(), parts.recording.errors)
         app.state.gateway = parts.gateway
         app.state.cache_admin = parts.cache_admin
+        app.state.batches = parts.batches
+        app.state.metric_reports = parts.metric_reports
+        app.state.debug = parts.debug
+        app.state.claude_code = parts.overview.claude_code
+        app.state.overview = parts.overview.overview
+        app.state.readiness.assembled = True
         try:
             yield
         finally:
@@ -185,16 +219,23 @@ def create_app(settings: Settings, instance: Instance) -> FastAPI:
         title="Headgate", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
+    app.state.readiness = Readiness()
     app.router.routes.extend(Route(path, door, methods=["POST"]) for path, door in app.doors.items())
+    app.include_router(batches.router)
     app.include_router(cache.router)
+    app.include_router(debug.router)
     app.include_router(models.router)
     app.include_router(universal_router)
+    app.include_router(metrics.router)
+    app.include_router(overview.router)
     app.include_router(status.router)
+    app.include_router(batches.router, prefix="/v1", include_in_schema=False)
     app.include_router(models.router, prefix="/v1", include_in_schema=False)
     app.include_router(universal_router, prefix="/v1", include_in_schema=False)
     app.add_exception_handler(GatewayError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(RequestValidationError, _tell_bad_query)
+    app.add_exception_handler(Exception, _tell_crash)
     app.add_middleware(RequestIds)
     return app
 
@@ -238,7 +279,11 @@ class RequestIds:
 
 def _tell_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this class
-    return error_response(error, request_id(request.scope))
+    return error_response(note_error(error, request.scope), request_id(request.scope))
+
+
+def _tell_crash(request: Request, error: Exception) -> Response:
+    return error_response(note_error(error, request.scope), request_id(request.scope))
 
 
 def _tell_http_error(request: Request, error: Exception) -> Response:
@@ -252,6 +297,7 @@ def _tell_http_error(request: Request, error: Exception) -> Response:
     else:
         told = InvalidRequest(str(error.detail), status_sent=error.status_code)
     door = request.app.doors.get(request.url.path)
+    note_error(told.with_traceback(error.__traceback__), request.scope)
     response = error_response(told, request_id(request.scope), door.form if door else "anthropic")
     response.headers.update(error.headers or {})
     return response
@@ -260,4 +306,5 @@ def _tell_http_error(request: Request, error: Exception) -> Response:
 def _tell_bad_query(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     lines = [f"{item['loc'][-1]}: {item['msg']}" for item in error.errors()]
-    return error_response(InvalidRequest("; ".join(lines)), request_id(request.scope))
+    told = InvalidRequest("; ".join(lines)).with_traceback(error.__traceback__)
+    return error_response(note_error(told, request.scope), request_id(request.scope))

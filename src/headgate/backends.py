@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from coordinators.anthropic import Anthropic
 from coordinators.databricks import Databricks
+from coordinators.http_upstream import HttpUpstream, Timeouts
 from coordinators.lanes import BackendLanes, Cooling
 from coordinators.litellm_backend import LiteLLMOpenRouter
 from coordinators.litellm_calls import LiteLLM
@@ -25,11 +26,22 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from coordinators.http_upstream import HttpUpstream
     from headgate.settings import Settings
     from tasks.backend import Backend
 
 _WEIGHT = re.compile(r"(.+?)(?:\*(\d{1,3}))?")
+
+
+def assemble_http(settings: Settings) -> HttpUpstream:
+    """Give what calls the backends, with the settings' times; made within the event loop."""
+    return HttpUpstream(
+        Timeouts(
+            connect=settings.connect_timeout,
+            first_byte=settings.first_byte_timeout,
+            idle=settings.idle_timeout,
+            whole=settings.answer_timeout,
+        )
+    )
 
 
 def assemble(

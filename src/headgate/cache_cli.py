@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 
-from headgate.settings import SettingsError, load_settings
+from headgate.asking import ClientKey, Key, Url, asking
+from headgate.commands import INTERRUPTED, AsJson, print_json
 
 # What asks and what draws is imported by the commands: `--help` and `serve` need neither.
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PAGE = 1000
 _SHOWN_ERRORS = 20
-_INTERRUPTED = 130
 
 
 def _age(text: str) -> float:
@@ -43,25 +41,6 @@ def _age(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-Url = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="The gateway's address (from HEADGATE_HOST and HEADGATE_PORT)."),
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KEY",
-        help="An admin key (the first of HEADGATE_ADMIN_KEYS). Others on this machine can read it "
-        "in the list of processes: prefer the variable.",
-    ),
-]
-ClientKey = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KEY", help="The client's key whose answers these are (the first of HEADGATE_API_KEYS)."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the gateway's answer as JSON, for scripts.")]
 Entry = Annotated[
     str | None, typer.Option(metavar="KEY", help="The entry with this key, as `entries --json` shows it.")
 ]
@@ -91,9 +70,10 @@ def stats(*, url: Url = None, key: Key = None, client_key: ClientKey = None, as_
     """
     told = _asked(lambda client: client.get("stats"), url, key, client_key)
     if as_json:
-        _print_json(told)
+        print_json(told)
         return
-    from headgate.cache_tables import console, stats_tables  # noqa: PLC0415 - see above
+    from headgate.cache_tables import stats_tables  # noqa: PLC0415 - see above
+    from headgate.shown import console  # noqa: PLC0415 - see above
 
     for table in stats_tables(told):
         console().print(table)
@@ -127,9 +107,10 @@ def entries(
     )  # fmt: skip
     found, more = _asked(lambda client: _pages(client, query, offset, limit), url, key, client_key)
     if as_json:
-        _print_json({"data": found, "next_offset": more})
+        print_json({"data": found, "next_offset": more})
         return
-    from headgate.cache_tables import console, entries_table  # noqa: PLC0415 - see above
+    from headgate.cache_tables import entries_table  # noqa: PLC0415 - see above
+    from headgate.shown import console  # noqa: PLC0415 - see above
 
     console().print(entries_table(found))
     if more is not None:
@@ -215,7 +196,7 @@ def _delete(
     if dry_run or not yes:
         would = _asked(lambda client: client.post("invalidate", {**selection, "dry_run": True}), *where)
         if as_json:
-            _print_json(would)
+            print_json(would)
             return
         typer.echo(_deleting(would, "would be deleted" if dry_run else "to delete"))
         if dry_run or not would["matched"]:
@@ -223,13 +204,13 @@ def _delete(
         typer.confirm("Delete?", abort=True)
     done = _asked(lambda client: client.post("invalidate", selection), *where)
     if as_json:
-        _print_json(done)
+        print_json(done)
     else:
         typer.echo(_deleting(done | {"matched": done["deleted"]}, "deleted"))
 
 
 def _deleting(told: dict[str, Any], what: str) -> str:
-    from headgate.cache_tables import size  # noqa: PLC0415 - see above
+    from headgate.shown import size  # noqa: PLC0415 - see above
 
     count = told["matched"]
     return f"{count:,} {'entry' if count == 1 else 'entries'} {what}, {size(told['bytes'])}"
@@ -280,10 +261,10 @@ def warm(
         _asked(lambda client: _warm(client, lines, warmed, body), url, key, client_key)
     except KeyboardInterrupt:
         typer.echo(f"Stopped. {warmed.sentence()}. Run it again to go on.", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         if as_json:
-            _print_json(asdict(warmed))
+            print_json(asdict(warmed))
     if not as_json:
         typer.echo(f"{warmed.sentence()}.")
     if warmed.failed:
@@ -292,9 +273,10 @@ def warm(
 
 def _warm(client: CacheClient, lines: list[Line], warmed: Warmed, body: dict[str, Any]) -> None:
     """Warm, with a bar where there is a terminal; errors are said as they come."""
-    from headgate.cache_client import Unanswered  # noqa: PLC0415 - see above
-    from headgate.cache_tables import console, plain, warming_bar  # noqa: PLC0415 - see above
+    from headgate.cache_tables import warming_bar  # noqa: PLC0415 - see above
     from headgate.cache_warming import warm as warm_all  # noqa: PLC0415 - see above
+    from headgate.gateway_client import Unanswered  # noqa: PLC0415 - see above
+    from headgate.shown import console, plain  # noqa: PLC0415 - see above
 
     out = console(stderr=True)
     with warming_bar(out) as bar:
@@ -316,24 +298,7 @@ def _asked(
     ask: Callable[[CacheClient], Any], url: str | None, key: str | None, client_key: str | None
 ) -> Any:
     """Ask the gateway; what goes wrong is said, and ends the command."""
-    from headgate.cache_client import CacheClient, Unanswered  # noqa: PLC0415 - see above
+    from headgate.cache_client import CacheClient  # noqa: PLC0415 - see above
 
-    try:
-        settings = load_settings()
-        if key is None and settings.admin_keys:
-            key = settings.admin_keys[0].get_secret_value()
-        if client_key is None and settings.api_keys:
-            client_key = settings.api_keys[0].get_secret_value()
-        with CacheClient(url or settings.local_url, key, client_key) as client:
-            return ask(client)
-    except SettingsError as error:
-        typer.echo(f"headgate: {error}", err=True)
-        raise typer.Exit(2) from None
-    except Unanswered as error:
-        typer.echo(f"headgate: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
-    sys.stdout.flush()
+    with asking(CacheClient, url, key, client_key, admin=True) as client:
+        return ask(client)

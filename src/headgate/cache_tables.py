@@ -4,69 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
+
+from headgate.shown import facts, pace, plain, size, span
 
 if TYPE_CHECKING:
-    from rich.progress import Task
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_WIDTH = 120
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Give where to print: as wide as the terminal, else wide enough that nothing is cut."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
-
-
-def plain(value: Any) -> Text:
-    """Give what came from elsewhere as it may be printed: no markup, nothing that steers a terminal."""
-    return Text("".join(char if char.isprintable() else "·" for char in str(value)))
-
-
-def size(count: float | None) -> str:
-    """Give a number of bytes as people read it."""
-    if count is None:
-        return "-"
-    for unit in _UNITS[:-1]:
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} {_UNITS[-1]}"
-
-
-def span(seconds: float) -> str:
-    """Give a time in its two largest units."""
-    whole = int(abs(seconds))
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
+    from rich.console import Console
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _facts(title: str, rows: list[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, min_width=44)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
 
 
 def stats_tables(told: Any) -> list[Table]:
@@ -96,9 +44,9 @@ def stats_tables(told: Any) -> list[Table]:
     names = ("answers", "input_tokens", "read_tokens", "written_tokens")
     upstream += [(name.replace("_", " "), f"{prompts[name]:,}") for name in names]
     return [
-        _facts("Answer cache", rows),
-        _facts("Saved by hits", saving),
-        _facts("The upstream's own prompt cache", upstream),
+        facts("Answer cache", rows),
+        facts("Saved by hits", saving),
+        facts("The upstream's own prompt cache", upstream),
         _latencies(told["latency"]),
     ]
 
@@ -140,24 +88,6 @@ def entries_table(entries: list[Any]) -> Table:
     return table
 
 
-class _Rate(ProgressColumn):
-    """Requests a second."""
-
-    def render(self, task: Task) -> Text:
-        """Show it, once it is known."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f}/s")
-
-
 def warming_bar(out: Console) -> Progress:
     """Give the bar of `warm`: done, rate, remaining time, outcomes."""
-    return Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=out,
-        disable=not out.is_terminal,
-    )
+    return Progress(*pace(), console=out, disable=not out.is_terminal)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _log = structlog.get_logger("headgate.supervisor")
 _LONG_RUN = 30.0
@@ -21,18 +22,27 @@ class Child:
     """One process, kept running until `stop`.
 
     It holds the read end of a pipe as its standard input, whose end tells it that we are gone; it
-    leads a session of its own, so that Ctrl-C on the terminal reaches only us.
+    leads a session of its own, so that Ctrl-C on the terminal reaches only us. `ended` is told its name and
+    exit code whenever it ends by itself.
     """
 
     def __init__(
-        self, name: str, argv: Sequence[str], *, env: Mapping[str, str], fds: Sequence[int] = ()
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        fds: Sequence[int] = (),
+        ended: Callable[[str, int], None] | None = None,
     ) -> None:
         self.name = name
         self.restarts = 0
+        self.last_exit: tuple[int, str] | None = None
         self.process: asyncio.subprocess.Process | None = None
         self._argv = argv
         self._env = env
         self._fds = fds
+        self._ended = ended
         self._stopping = False
         self._keeper: asyncio.Task[None] | None = None
         self._stdout: int | None = None
@@ -45,7 +55,7 @@ class Child:
             "state": "running" if running else "stopped",
             "pid": self.process.pid if self.process and running else None,
             "restarts": self.restarts,
-        }
+        } | ({"last_exit": self.last_exit[0], "last_exit_at": self.last_exit[1]} if self.last_exit else {})
 
     async def start(self) -> None:
         """Start it, and keep it running from now on."""
@@ -53,14 +63,17 @@ class Child:
         self._keeper = asyncio.create_task(self._keep())
 
     async def start_and_read_line(self, seconds: float) -> bytes:
-        """Start it and give the first line it prints (its address); raises TimeoutError."""
+        """Start it and give the first line it prints (its address); empty if none comes in time."""
         self._stdout = asyncio.subprocess.PIPE
         await self.start()
         stream = self.process.stdout if self.process else None
         if stream is None:
             raise RuntimeError(f"{self.name} has no standard output")
-        async with asyncio.timeout(seconds):
-            return await stream.readline()
+        try:
+            async with asyncio.timeout(seconds):
+                return await stream.readline()
+        except TimeoutError:
+            return b""
 
     async def _spawn(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
@@ -82,10 +95,26 @@ class Child:
             if time.monotonic() - started > _LONG_RUN:
                 pause = 0.5
             _log.error("process ended, starting it again", process=self.name, code=code, pause=pause)
-            await asyncio.sleep(pause)
+            self.last_exit = code, datetime.now(UTC).isoformat(timespec="seconds")
+            if self._ended is not None:
+                self._ended(self.name, code)
+            await self._spawn_after(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _spawn_after(self, pause: float) -> None:
+        """Start it again, however often the system refuses to; not once it is to end."""
+        while True:
+            await asyncio.sleep(pause)
+            if self._stopping:
+                return
             self.restarts += 1
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:
+                _log.error("process cannot be started", process=self.name, because=error.strerror)
+                pause = _LONGEST_PAUSE
+            else:
+                return
 
     async def stop(self, seconds: float) -> None:
         """Ask it to end; kill it if it has not after `seconds`."""
@@ -98,6 +127,7 @@ class Child:
                 async with asyncio.timeout(seconds):
                     await process.wait()
             except TimeoutError:
+                _log.warning("process did not end when told to, ending it by force", process=self.name)
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()

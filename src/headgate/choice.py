@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from coordinators.scrubbing import without_password
 from headgate.settings import BackendName, SettingsError
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ def choose_backend(settings: Settings) -> Choice:
 
 def address_of(settings: Settings, backend: BackendName) -> str:
     """Give the address of a backend, for people."""
+    return without_password(_address_of(settings, backend))
+
+
+def _address_of(settings: Settings, backend: BackendName) -> str:
     match backend:
         case BackendName.AZURE_DATABRICKS:
             return str(settings.databricks_host)

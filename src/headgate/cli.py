@@ -1,4 +1,4 @@
-"""The command line: `headgate serve|claude|env|doctor|cache|version`."""
+"""The command line: `headgate serve|claude|env|doctor|batch|cache|errors|replay|keys|usage|worker|…`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headgate import __version__
+from headgate.batch_cli import batch
 from headgate.cache_cli import cache
+from headgate.errors_cli import errors
+from headgate.keys_cli import keys
+from headgate.replay_cli import captures, replay
 from headgate.settings import Settings, SettingsError, load_settings
+from headgate.usage_cli import usage
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -25,7 +30,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(batch, name="batch")
 app.add_typer(cache, name="cache")
+app.add_typer(errors, name="errors")
+app.add_typer(keys, name="keys")
+app.command()(usage)
+app.command()(captures)
+app.command()(replay)
 
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on or to reach (HEADGATE_HOST, 127.0.0.1).")
@@ -58,10 +69,11 @@ def serve(
     """Start the gateway, its Prefect server and its recorder; Ctrl-C stops them."""
     from headgate.logs import configure_logs  # noqa: PLC0415 - `--help` need not load the server
     from headgate.parameters import load_presets  # noqa: PLC0415 - likewise
+    from headgate.recording import scrubber_of  # noqa: PLC0415 - likewise
     from headgate.supervisor import Supervisor  # noqa: PLC0415 - likewise
 
     settings = _settings(host, port, workers)
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, scrubber_of(settings))
 
     def announce(text: str) -> None:
         typer.echo(text)
@@ -77,7 +89,7 @@ def serve(
 
 def client_environment(settings: Settings) -> dict[str, str]:
     """Give the variables that point Claude Code and the Anthropic SDK at this gateway."""
-    token = settings.api_keys[0].get_secret_value() if settings.api_keys else "headgate"
+    token = settings.presented_key or "headgate"
     return {
         "ANTHROPIC_BASE_URL": settings.local_url,
         "ANTHROPIC_AUTH_TOKEN": token,
@@ -135,6 +147,24 @@ def doctor(host: Host = None, port: Port = None) -> None:
         typer.echo(f"{finding.mark}  {finding.subject:<12} {finding.text}")
     if any(finding.bad for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def worker(
+    pool: Annotated[str | None, typer.Option(help="Prefect work pool (HEADGATE_WORK_POOL).")] = None,
+    limit: Annotated[int, typer.Option(help="Chunks at a time.", min=1, max=64)] = 2,
+) -> None:
+    """Execute parts of batches from a Prefect work pool; Ctrl-C lets go of them."""
+    from headgate.logs import configure_logs  # noqa: PLC0415 - `--help` need not load it
+    from headgate.recording import scrubber_of  # noqa: PLC0415 - likewise
+    from headgate.worker import work  # noqa: PLC0415 - likewise
+
+    settings = _settings(None, None)
+    configure_logs(settings.log_level, scrubber_of(settings))
+    try:
+        asyncio.run(work(settings, pool or settings.work_pool, limit))
+    except SettingsError as error:
+        raise _refused(error) from None
 
 
 @app.command()

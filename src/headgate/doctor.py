@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 from coordinators.http_backend import HttpBackend
 from coordinators.http_upstream import HttpUpstream, Timeouts
+from coordinators.scrubbing import without_password
 from headgate.backends import assemble
 from headgate.choice import choose_backend
+from headgate.recording import secrets_of
 from headgate.settings import BackendName, SettingsError
+from headgate.usage_parts import check_binding
 from tasks.backend import Reply
 from wire.errors import GatewayError
+from wire.upstream_errors import hide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +65,7 @@ async def fetch(url: str, *, seconds: float) -> Reply:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that `headgate serve` needs."""
+    hide(secrets_of(settings))
     return [
         _packages(),
         *await _backends(settings),
@@ -81,7 +86,7 @@ async def _backends(settings: Settings) -> list[Finding]:
     http = HttpUpstream(Timeouts(connect=_SECONDS))
     try:
         choice = choose_backend(settings)
-        settings.check_binding(settings.host)
+        await check_binding(settings)
         table = assemble(settings, http)
         chosen = Finding("backend", f"{choice.backend}: {choice.why}")
         if choice.backend == BackendName.DEMO:
@@ -99,7 +104,7 @@ async def _backends(settings: Settings) -> list[Finding]:
 async def _reach(lanes: BackendLanes, number: int) -> Finding:
     """Look whether a backend answers, and takes its key."""
     backend = lanes.backend(number)
-    url, key = backend.base_url, backend.target("claude-sonnet-4").whose_key
+    url, key = without_password(backend.base_url), backend.target("claude-sonnet-4").whose_key
     if lanes.size > 1:
         key = f"{key} ({number + 1} of {lanes.size})"
     where = _ADDRESSES.get(lanes.name, "its address")

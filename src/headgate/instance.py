@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 VARIABLE = "HEADGATE_INSTANCE"
+WORKER = "worker"
+"""The id of what is no server's: `headgate worker`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Instance:
     def counter_socket(self) -> str:
         """The Unix socket that the token counter listens on."""
         return str(Path(self.runtime_dir) / "counter.sock")
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where the web processes share their counts."""
+        return Path(self.runtime_dir) / "metrics"
 
     @property
     def state_file(self) -> Path:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from coordinators.scrubbing import Scrubber
+from headgate.log_lines import Mask, add_request, adopt_loggers, tell_exception
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
 _FLUSH_SECONDS = 0.05
@@ -24,6 +28,7 @@ class BatchingLogger:
         self._file = file
         self._lines: list[bytes] = []
         self._due = False
+        self.lost = 0
         atexit.register(self.flush)
 
     def info(self, line: bytes) -> None:
@@ -48,13 +53,16 @@ class BatchingLogger:
     error = critical = exception = warning
 
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write what is kept; a full disk or a closed pipe loses it, and `lost` counts."""
         self._due = False
-        if self._lines:
-            lines = b"\n".join([*self._lines, b""])
-            self._lines.clear()
-            self._file.write(lines)
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        try:
+            self._file.write(b"\n".join([*lines, b""]))
             self._file.flush()
+        except (OSError, ValueError):
+            self.lost += len(lines)
 
 
 class BatchingLoggerFactory:
@@ -68,20 +76,26 @@ class BatchingLoggerFactory:
         return self._logger
 
 
-def configure_logs(level: str) -> None:
-    """Set up structlog and the standard library's logging, both to standard error."""
+def configure_logs(level: str, scrubber: Scrubber | None = None) -> None:
+    """Set up structlog, and what the standard library's loggers write, for standard error.
+
+    `scrubber` masks the secrets it knows; without one, what looks like a secret.
+    """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     processors: list[Any] = [
+        add_request,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        tell_exception,
+        Mask(scrubber or Scrubber()),
     ]
     factory: Any
     if sys.stderr.isatty():
         processors.append(structlog.dev.ConsoleRenderer())
         factory = structlog.PrintLoggerFactory(sys.stderr)
     else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(orjson.dumps)]
+        processors.append(structlog.processors.JSONRenderer(_json))
         factory = BatchingLoggerFactory(sys.stderr.buffer)
     structlog.configure(
         processors=processors,
@@ -89,6 +103,16 @@ def configure_logs(level: str) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=max(threshold, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    adopt_loggers(max(threshold, logging.WARNING))
+
+
+def echo(level: str) -> Callable[[bytes], None] | None:
+    """Give what writes a line that is JSON already into the log; None if the log is not, or is for worse."""
+    factory = structlog.get_config()["logger_factory"]
+    if isinstance(factory, BatchingLoggerFactory) and level in {"debug", "info"}:
+        return factory().info
+    return None
+
+
+def _json(event: Any, default: Any) -> bytes:
+    return orjson.dumps(event, default)

@@ -23,17 +23,27 @@ from headgate.backends import assemble
 from headgate.children import Child
 from headgate.choice import address_of, choose_backend
 from headgate.instance import Instance
+from headgate.recording import (
+    make_folder,
+    scrubber_of,
+    start_recording,
+    watch_loop,
+    watch_process,
+)
 from headgate.settings import BackendName, SettingsError
+from headgate.usage_parts import check_binding, keys_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headgate.choice import Choice
+    from headgate.recording import Recording
     from headgate.settings import Settings
 
 _log = structlog.get_logger("headgate.supervisor")
 _STATE_SECONDS = 1.0
-_WEB_START_SECONDS = 30.0
+_START_SECONDS = 120.0  # a loaded machine may take long to import it all
+_AGAIN_SECONDS = 0.2
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -53,6 +63,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+class ChildEnded(OSError):
+    """A process of ours ended by itself."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(0, said)
+
+
 class Supervisor:
     """One server's processes. `run` returns when it was told to stop and everything has ended."""
 
@@ -63,11 +80,16 @@ class Supervisor:
         self._children: list[Child] = []
         self._prefect: PrefectServer | None = None
         self._runtime = ""
+        self._recording: Recording | None = None
 
     async def run(self) -> None:
         """Start, keep, stop; raises SettingsError if it cannot start."""
         settings = self._settings
-        settings.check_binding(settings.host)
+        await check_binding(settings)
+        if settings.work_pool is not None:
+            from headgate.worker import check_pool  # noqa: PLC0415 - loads the database's library
+
+            check_pool(settings, settings.work_pool)
         choice = choose_backend(settings)
         assemble(settings, HttpUpstream())  # so that a wrong route is told here and now
         _log.info("backend chosen", backend=choice.backend, because=choice.why, others=choice.others)
@@ -75,20 +97,32 @@ class Supervisor:
         self._runtime = tempfile.mkdtemp(prefix="headgate-")
         stop = self._stop_on_signals()
         try:
-            instance = await self._start_web(listening, choice)
-            address = await self._await_web(listening)
-            self._announce(banner(settings, choice, instance, address))
-            await self._start_rest(instance)
-            keeping = asyncio.create_task(self._write_states(instance))
-            recording = asyncio.create_task(self._keep_prefect(instance))
-            await stop.wait()
-            keeping.cancel()
-            recording.cancel()
+            running = asyncio.create_task(self._start_and_keep(listening, choice))
+            told = asyncio.create_task(stop.wait())
+            await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
+            if running.done():
+                await running  # it only ends by what it raises
             self._announce("Stopping: open streams have a moment to end (Ctrl-C again to stop at once).")
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
         finally:
             await self._stop()
             listening.close()
             shutil.rmtree(self._runtime, ignore_errors=True)
+            if self._recording is not None:
+                self._recording.close()
+                self._recording.folder.release()
+
+    async def _start_and_keep(self, listening: socket.socket, choice: Choice) -> None:
+        """Start everything, and look after it until cancelled."""
+        instance = await self._start_web(listening, choice)
+        address = await self._await_web(listening)
+        self._announce(banner(self._settings, choice, instance, address))
+        await self._start_rest(instance)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_states(instance))
+            tasks.create_task(self._keep_prefect(instance))
 
     def _stop_on_signals(self) -> asyncio.Event:
         stop = asyncio.Event()
@@ -121,12 +155,28 @@ class Supervisor:
             id=secrets.token_hex(4), runtime_dir=self._runtime, backend=choice.backend, why=choice.why,
             demo_url=demo_url, prefect_api_url=api_url, prefect_ui_url=ui_url, runs=runs,
         )  # fmt: skip
+        self._record(instance)
         env = self._web_environment(instance)
         for number in range(settings.workers):
             name = "web" if settings.workers == 1 else f"web-{number}"
             fd = listening.fileno()
-            await self._keep(Child(name, _module("headgate.web", str(fd)), env=env, fds=[fd]))
+            argv = _module("headgate.web", str(fd))
+            await self._keep(Child(name, argv, env=env, fds=[fd], ended=self._note_end))
         return instance
+
+    def _record(self, instance: Instance) -> None:
+        """Make the server's folder, and note what goes wrong in this process and with its children."""
+        folder = make_folder(self._settings, instance, scrubber_of(self._settings))
+        self._recording = recording = start_recording(self._settings, instance, "supervisor", folder)
+        watch_process(recording.errors)
+        watch_loop(asyncio.get_running_loop(), recording.errors)
+
+    def _note_end(self, name: str, code: int) -> None:
+        if self._recording is not None:
+            try:
+                raise ChildEnded(f"{name} ended with {code}")  # noqa: TRY301 - so that it has a place
+            except ChildEnded as error:
+                self._recording.errors.note(error, crashed=True, child=name, code=code)
 
     async def _start_rest(self, instance: Instance) -> None:
         """Start the processes that requests can do without for a moment."""
@@ -135,12 +185,15 @@ class Supervisor:
             await self._prefect.start()
         if instance.runs == "express":
             api_url = self._prefect.url if self._prefect is not None else str(instance.prefect_api_url)
-            argv = _module("express.recorder", "--socket", instance.recorder_socket, "--api", api_url)
-            await self._keep(Child("recorder", argv, env=env))
-        await self._keep(Child("maintenance", _module("headgate.maintenance"), env=env))
-        await self._keep(
-            Child("counter", _module("coordinators.counter_process", instance.counter_socket), env=env)
-        )
+            argv = ["recorder", "express.recorder", "--socket", instance.recorder_socket, "--api", api_url]
+            await self._keep_watched(argv, env)
+        await self._keep_watched(["batches", "headgate.batches"], env)
+        await self._keep_watched(["maintenance", "headgate.maintenance"], env)
+        await self._keep_watched(["counter", "coordinators.counter_process", instance.counter_socket], env)
+
+    async def _keep_watched(self, argv: list[str], env: dict[str, str]) -> None:
+        watched = _module("headgate.watched", *argv)
+        await self._keep(Child(argv[0], watched, env=env, ended=self._note_end))
 
     def _web_environment(self, instance: Instance) -> dict[str, str]:
         settings = self._settings
@@ -164,7 +217,7 @@ class Supervisor:
             "demo", _module("coordinators.demo", "--port", str(port), "--parent-pipe"), env=os.environ
         )
         self._children.append(child)
-        line = await child.start_and_read_line(15)
+        line = await child.start_and_read_line(_START_SECONDS)
         if not line:
             raise SettingsError("the demo backend did not start")
         return line.decode().strip()
@@ -174,15 +227,17 @@ class Supervisor:
         await child.start()
 
     async def _await_web(self, listening: socket.socket) -> tuple[str, int]:
-        """Wait until a web process answers `/health`."""
+        """Wait until a web process answers `/health`; raises SettingsError if none does."""
         host, port = listening.getsockname()[:2]
         at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-        async with asyncio.timeout(_WEB_START_SECONDS):
-            # The socket listens already, so the connection waits in its queue until a worker accepts.
-            reader, writer = await asyncio.open_connection(at, port)
-            writer.write(b"GET /health HTTP/1.1\r\nhost: headgate\r\nconnection: close\r\n\r\n")
-            await reader.read()
-            writer.close()
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while not await _is_healthy(at, port):  # noqa: ASYNC110 - another process is waited for
+                    await asyncio.sleep(_AGAIN_SECONDS)
+        except TimeoutError:
+            raise SettingsError(
+                f"the web process does not answer after {_START_SECONDS:.0f} s; the log above says why"
+            ) from None
         return at, port
 
     async def _keep_prefect(self, instance: Instance) -> None:
@@ -192,18 +247,28 @@ class Supervisor:
             return
         pause = 1.0
         while True:
-            if await prefect.ready():
+            late = False
+            while not (up := await prefect.ready()):
+                if not late:
+                    self._announce(
+                        f"Prefect is not up; requests are answered all the same. See {prefect.log_path}"
+                    )
+                late = True
+                if not prefect.running:
+                    break
+            if up and prefect.url != instance.prefect_api_url:
+                _log.error("somebody took the port of Prefect: start again", port=prefect.port)
+            elif up:
                 self._announce(f"Prefect UI is up: {instance.prefect_ui_url}")
                 pause = 1.0
-            else:
-                self._announce(
-                    f"Prefect is not up; requests are answered all the same. See {prefect.log_path}"
-                )
             await prefect.wait()
             _log.error("process ended, starting it again", process="prefect", pause=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 60.0)
-            await prefect.start()
+            try:
+                await prefect.start()
+            except OSError as error:  # the next round tries again
+                _log.error("process cannot be started", process="prefect", because=error.strerror)
 
     async def _write_states(self, instance: Instance) -> None:
         """Write every child's state where the web processes find it."""
@@ -224,10 +289,23 @@ class Supervisor:
         groups: dict[int, list[Child]] = {}
         for child in self._children:
             groups.setdefault(order.get(child.name.split("-")[0], 2), []).append(child)
+        seconds = self._settings.drain_seconds + self._settings.grace_seconds + 5
         for _, group in sorted(groups.items()):
-            await asyncio.gather(*(child.stop(self._settings.grace_seconds + 5) for child in group))
+            await asyncio.gather(*(child.stop(seconds) for child in group))
         if self._prefect is not None:
             await self._prefect.stop()
+
+
+async def _is_healthy(host: str, port: int) -> bool:
+    """Ask for `/health`. The socket listens already, so the connection waits until a worker accepts it."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+        with contextlib.closing(writer):
+            writer.write(b"GET /health HTTP/1.1\r\nhost: headgate\r\nconnection: close\r\n\r\n")
+            told = await reader.read()
+    except OSError:  # it ended in the midst of it
+        return False
+    return told.startswith(b"HTTP/1.1 200")
 
 
 def _module(name: str, *args: str) -> list[str]:
@@ -256,7 +334,8 @@ def banner(settings: Settings, choice: Choice, instance: Instance, address: tupl
         prefect = f"{instance.prefect_ui_url} (coming up)" if instance.runs != "off" else "off"
     else:
         prefect = "off: requests are not recorded"
-    token = "<one of HEADGATE_API_KEYS>" if settings.api_keys else "headgate"
+    keyed = settings.api_keys or keys_marker(settings).exists()
+    token = "<a client key>" if keyed else "headgate"
     return (
         f"Headgate    {url}\n"
         f"Serves      {serves}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -14,28 +13,51 @@ from typing import TYPE_CHECKING
 import uvicorn
 import uvloop
 
+from headgate import garbage
 from headgate.app import create_app
 from headgate.instance import Instance
 from headgate.logs import configure_logs
 from headgate.protocol import Protocol
+from headgate.recording import scrubber_of, watch_logs, watch_process
 from headgate.settings import load_settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from types import FrameType
 
-_GARBAGE_THRESHOLD = 50_000
+    from fastapi import FastAPI
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that, told to stop, cuts the streams still open after the grace time, with an error."""
+    """A server that, told to stop, is not ready from then on, but serves for `drain` seconds all the same.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, grace: float) -> None:
+    Then it takes no more; streams still open after the `grace` time are cut, with an error.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain: float, grace: float) -> None:
         super().__init__(config)
         self._app = app
+        self._drain = drain
         self._grace = grace
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take note of a signal to stop."""
+        self._app.state.readiness.drain()
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and from then on note what nobody catches."""
+        await super().startup(sockets)
+        if self.started:
+            watch_process(self._app.state.errors)
+            watch_logs(self._app.state.errors)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listening sockets, end or cut what is open, then close the rest."""
+        limit = asyncio.get_running_loop().time() + self._drain
+        # uvicorn tells of a second Ctrl-C by a plain flag
+        while asyncio.get_running_loop().time() < limit and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        self._app.state.readiness.end()
         cutting = asyncio.create_task(self._app.state.gateway.drain(self._grace))
         try:
             await super().shutdown(sockets)
@@ -46,7 +68,7 @@ class DrainingServer(uvicorn.Server):
 async def serve(fd: int) -> None:
     """Serve on the listening socket until told to stop."""
     settings = load_settings()
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, scrubber_of(settings))
     app = create_app(settings, Instance.from_environment())
     config = uvicorn.Config(
         app,
@@ -62,14 +84,10 @@ async def serve(fd: int) -> None:
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds) + 2),
         backlog=2048,
     )
-    server = DrainingServer(config, app, settings.grace_seconds)
+    server = DrainingServer(config, app, drain=settings.drain_seconds, grace=settings.grace_seconds)
     listening = socket.socket(fileno=fd)
     listening.setblocking(False)
-    # What is alive now stays alive: collecting garbage need not look at it again. One large body is
-    # thousands of containers, none of them in a cycle: at the usual 700 they would set it off many times.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
+    garbage.settle()
     await server.serve(sockets=[listening])
 
 

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+    from coordinators.error_log import ErrorLog
     from tasks.exchange import Exchange, Format
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 GONE = "headgate.gone"
 """Where a scope holds what is to be called when the client leaves."""
+
+WRITE_WHOLE = "headgate.write_whole"
+"""Where a scope holds what sends a whole answer at once: given a status, headers and body, says if it did."""
 
 _TAIL = 80
 _PINGS: dict[Format, bytes] = {"anthropic": PING, "openai": COMMENT}  # OpenAI has no event for it
@@ -51,10 +55,28 @@ def error_response(error: GatewayError, request_id: str, form: Format = "anthrop
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
+    if error.final:
+        headers["x-should-retry"] = "false"
     if form == "openai":
         return Json(openai_error(error), openai_status(error), headers)
     body = error.verbatim or orjson.dumps(error_body(error, request_id))
     return Response(body, error.status_sent, headers, "application/json")
+
+
+def note_error(error: Exception, scope: Scope, exchange: Exchange | None = None) -> GatewayError:
+    """Have an error written down that no run of a flow has told of; give what the client is told."""
+    if isinstance(error, GatewayError):
+        told, crashed = error, False
+        if told.hash is not None:
+            return told
+    else:
+        told, crashed = GatewayError(f"the gateway failed on this request ({type(error).__name__})"), True
+    errors: ErrorLog = scope["app"].state.errors
+    facts = {} if exchange is not None else {"request_id": request_id(scope), "method": scope["method"]}
+    told.hash = errors.note(
+        error, status=told.status_sent, crashed=crashed, exchange=exchange, path=scope["path"][:200], **facts
+    )
+    return told
 
 
 def id_headers(request_id: str) -> Headers:
@@ -87,6 +109,7 @@ class Answering:
         try:
             exchange = await read_exchange(scope, receive)
         except GatewayError as error:
+            note_error(error, scope)
             await self._send_error(error, request_id(scope), scope, receive, send)
             return
         working = asyncio.current_task()
@@ -110,13 +133,16 @@ class Answering:
     async def _send_answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = await self._answer(exchange)
-        except GatewayError as error:
-            await self._send_error(error, exchange.id, scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - the client is told, the error log has the rest
+            told = note_error(error, scope, exchange)
+            await self._send_error(told, exchange.id, scope, receive, send)
             return
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
         headers += id_headers(exchange.id)
         if isinstance(answer, Whole):
             headers += (_JSON, (b"content-length", b"%d" % len(answer.body)))
+            if (write := scope.get(WRITE_WHOLE)) is not None and write(200, headers, answer.body):
+                return
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
         else:

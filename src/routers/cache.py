@@ -25,7 +25,8 @@ def _admin(request: Request) -> CacheAdmin:
     return cast("CacheAdmin", request.app.state.cache_admin)
 
 
-def _peer(scope: Scope) -> str | None:
+def peer_of(scope: Scope) -> str | None:
+    """Give the address that a request comes from."""
     client = scope.get("client")
     return client[0] if client else None
 
@@ -33,19 +34,19 @@ def _peer(scope: Scope) -> str | None:
 @router.get("/health")
 async def health(request: Request) -> Response:
     """Say how the store is."""
-    return Json(await _admin(request).health(request.headers, _peer(request.scope)))
+    return Json(await _admin(request).health(request.headers, peer_of(request.scope)))
 
 
 @router.get("/stats")
 async def stats(request: Request) -> Response:
     """Give hits, misses, what was saved, and latencies."""
-    return Json(await _admin(request).stats(request.headers, _peer(request.scope)))
+    return Json(await _admin(request).stats(request.headers, peer_of(request.scope)))
 
 
 @router.get("/configuration")
 async def configuration(request: Request) -> Response:
     """Give the settings."""
-    return Json(await _admin(request).configuration(request.headers, _peer(request.scope)))
+    return Json(await _admin(request).configuration(request.headers, peer_of(request.scope)))
 
 
 @router.get("/entries")
@@ -65,7 +66,7 @@ async def entries(
     """List entries, a page at a time."""
     selection = Selection(key, tag, model, pattern, None, older_than, younger_than)
     listed = await _admin(request).entries(
-        request.headers, _peer(request.scope), selection, offset=offset, limit=limit, bodies=bodies
+        request.headers, peer_of(request.scope), selection, offset=offset, limit=limit, bodies=bodies
     )
     return Json(listed)
 
@@ -83,7 +84,7 @@ class CacheDoor:
         state = scope["app"].state
         answer = self._pick(state.cache_admin)
         answering = Answering(
-            lambda exchange: answer(exchange, _peer(scope)), ping_seconds=state.gateway.ping_seconds
+            lambda exchange: answer(exchange, peer_of(scope)), ping_seconds=state.gateway.ping_seconds
         )
         await answering(scope, receive, send)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 
 from routers.answering import Json
+from routers.cache import peer_of
 from routers.messages import gateway_of
 
 router = APIRouter(tags=["status"])
@@ -27,6 +30,25 @@ async def greet() -> Response:
 async def health() -> Response:
     """Say that the process answers; does nothing else."""
     return Json({"status": "ok"})
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> Response:
+    """Say whether this process may be sent requests, and what is missing if not."""
+    if missing := request.app.state.readiness.missing:
+        return Json({"status": "not ready", "missing": missing}, 503)
+    return Json({"status": "ready"})
+
+
+@router.get("/health/claude-code")
+async def claude_code(
+    request: Request, *, model: Annotated[str | None, Query(max_length=200)] = None, refresh: bool = False
+) -> Response:
+    """Say what of Claude Code works here. Asks the backends, which costs money: for managers."""
+    found = await request.app.state.claude_code.check(
+        request.headers, peer_of(request.scope), model, refresh=refresh
+    )
+    return Json(found)
 
 
 @router.get("/health/detailed")

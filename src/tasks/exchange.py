@@ -24,11 +24,14 @@ class Exchange:
 
     `body` is the parsed body, if it parses: whoever picks the flow peeks at it, the validating step
     refuses it. `format` is the one the client speaks, in and out. `attempts` counts the calls upstream,
-    `tried` has every target that was tried: the last one answered, if anyone did. `has_next` says that
-    somebody else can be asked if this one fails. `left_out` names, by API, the client's parameters that the
+    `tried` has every target that was tried: the last one answered, if anyone did; `calls_before` says of
+    each how many calls were made before its first. `has_next` says that somebody else can be asked if this
+    one fails. `left_out` names, by API, the client's parameters that the
     last one did not take. Of an OpenAI client's request, `canonical` is what it is as a Messages request, and
     `chat_only` refuses what of it only a chat backend can do. `cache` is the answer cache's part
-    in this request, if it has one.
+    in this request, if it has one. `tenant` is on whose account it was let in; empty if nobody counts it.
+    `kept` holds what was answered, in pieces, where answers are captured; emptied when it was too much.
+    `searched` is what was looked for in the raw body, for errors' texts (`coordinators.quotes`).
     """
 
     __fed_whole__: ClassVar[bool] = True  # its parts come from no step (`express.feeds`)
@@ -41,11 +44,15 @@ class Exchange:
     format: Format = "anthropic"
     attempts: int = 0
     tried: list[Target] = field(default_factory=list)
+    calls_before: list[int] = field(default_factory=list)
     cache: CacheUse | None = None
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     canonical: Json | None = None
     chat_only: list[UnsupportedContent] = field(default_factory=list)
     has_next: bool = False
+    tenant: str = ""
+    kept: list[bytes] | None = None
+    searched: dict[str, int] | None = field(default=None, repr=False)
 
     @property
     def stream(self) -> bool:

@@ -10,7 +10,7 @@ import orjson
 from express import step
 from tasks.exchange import Whole
 from wire.chat_answer import to_message
-from wire.chat_ending import cost_of, stop_of, usage_of
+from wire.chat_ending import cost_of, counted, stop_of, usage_of
 from wire.errors import UpstreamFailed
 from wire.openai_answer import to_completion
 from wire.openai_chat import choices_of, error_in
@@ -99,6 +99,7 @@ def _summary(message: Json, answer: Json) -> dict[str, Any]:
         **usage_summary(usage, (answer.get("usage") or {}).get("cost")),
         "stop_reason": message.get("stop_reason"),
         "generation_id": answer.get("id"),
+        "response_model": model_of(answer),
     }
 
 
@@ -111,15 +112,31 @@ def completion_summary(answer: Json) -> dict[str, Any]:
         **usage_summary(usage_of(usage) if usage else {}, cost_of(usage)),
         "stop_reason": stop,
         "generation_id": answer.get("id"),
+        "response_model": model_of(answer),
     }
 
 
-def usage_summary(usage: Json, cost: float | None) -> dict[str, Any]:
-    """Pick what a run's summary shows of a usage object; `cost` is in dollars."""
+def model_of(answer: Json) -> str | None:
+    """Give the name by which the upstream calls the model that answered."""
+    model = answer.get("model")
+    return model[:200] if isinstance(model, str) else None
+
+
+def usage_summary(usage: Json, cost: Any) -> dict[str, Any]:
+    """Pick what a run's summary shows of a usage object; `cost` is in dollars.
+
+    An upstream may say anything: what is no number is as if it were not there.
+    """
+    details = usage.get("output_tokens_details")
     return {
-        "input_tokens": usage.get("input_tokens"),
-        "output_tokens": usage.get("output_tokens"),
-        "cache_read_input_tokens": usage.get("cache_read_input_tokens"),
-        "cache_creation_input_tokens": usage.get("cache_creation_input_tokens"),
-        "cost_usd": cost,
+        "input_tokens": _number(usage.get("input_tokens")),
+        "output_tokens": _number(usage.get("output_tokens")),
+        "cache_read_input_tokens": _number(usage.get("cache_read_input_tokens")),
+        "cache_creation_input_tokens": _number(usage.get("cache_creation_input_tokens")),
+        "reasoning_tokens": _number(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+        "cost_usd": cost if isinstance(cost, int | float) else None,
     }
+
+
+def _number(count: Any) -> int | None:
+    return counted(count) if isinstance(count, int | float) else None

@@ -11,6 +11,7 @@ GatewayError
  ├─ NotFound              404 not_found_error
  ├─ MethodNotAllowed      405 invalid_request_error
  ├─ Conflict              409 invalid_request_error
+ │   └─ KeyReused             (an idempotency key, with another body)
  ├─ RequestTooLarge       413 request_too_large
  ├─ RateLimited           429 rate_limit_error
  ├─ UpstreamFailed        500 api_error
@@ -28,11 +29,16 @@ class GatewayError(Exception):
 
     `retry_after` is in seconds. `retryable` says that the same call may succeed if it is sent
     again now. `verbatim` is an upstream's own error body, passed to the client unmodified;
-    `status_sent` is then the upstream's own status where it differs from the class's.
+    `status_sent` is then the upstream's own status where it differs from the class's. `final` tells the
+    client not to send the call again, where its status alone would say that it may. `hash` says where in the
+    code it was raised; who writes errors down sets it. Only where `quotes` is false is the message known to
+    hold nothing of the request.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
+    final: ClassVar[bool] = False
+    quotes: bool = True
 
     def __init__(
         self,
@@ -49,6 +55,14 @@ class GatewayError(Exception):
         self.retryable = retryable
         self.verbatim = verbatim
         self.status_sent = status_sent or self.status
+        self.hash: str | None = None
+
+    @property
+    def told(self) -> str:
+        """What the client is told: with its hash, where the failure is ours, to find it in our records."""
+        if self.hash is None or self.verbatim is not None or self.status_sent < 500:
+            return self.message
+        return f"{self.message} [error {self.hash}]"
 
 
 class InvalidRequest(GatewayError):
@@ -71,6 +85,7 @@ class AuthenticationFailed(GatewayError):
 
     status = 401
     type = "authentication_error"
+    quotes = False
 
 
 class BillingRequired(GatewayError):
@@ -112,6 +127,12 @@ class Conflict(GatewayError):
     type = "invalid_request_error"
 
 
+class KeyReused(Conflict):
+    """The idempotency key was used with another body. It will be so again: clients retry a usual 409."""
+
+    final = True
+
+
 class RequestTooLarge(GatewayError):
     """The body exceeds the limit."""
 
@@ -151,6 +172,6 @@ def error_body(error: GatewayError, request_id: str) -> dict[str, Any]:
     """Give the Anthropic error object for a response body or an SSE `error` event."""
     return {
         "type": "error",
-        "error": {"type": error.type, "message": error.message},
+        "error": {"type": error.type, "message": error.told},
         "request_id": request_id,
     }

@@ -25,8 +25,13 @@ MOST_BYTES = 16 * 1024 * 1024
 EACH = 1024
 """Bytes that an object counts beside its own: what a small one takes, with what was learned of it."""
 
+MOST_BODIES = 4 * 1024 * 1024
+"""Bytes of whole bodies that are kept besides, those used last: a request sent again is not parsed at all."""
+
 _MARK = b'"cache_control"'
 _LARGEST = 2 * 1024 * 1024
+_LARGEST_BODY = 1024 * 1024
+_TAIL = 64
 _skim = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _skim_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -89,6 +94,8 @@ class Interner:
         self._most = most
         self._size = 0
         self._known: dict[bytes, Any] = {}
+        self._bodies: dict[tuple[int, bytes], tuple[bytes, Json]] = {}
+        self._bodies_size = 0
 
     def __len__(self) -> int:
         """Count what is kept."""
@@ -114,6 +121,31 @@ class Interner:
                 self._keep(raw, known)
         return known
 
+    def body(self, raw: bytes) -> Json | None:
+        """Give a body that came before with these bytes, or None. Its fields may be set, not changed inside.
+
+        It is found by its length and its end, and then compared: hashing all of it costs ten times as much.
+        """
+        mark = (len(raw), raw[-_TAIL:])
+        found = self._bodies.get(mark)
+        if found is None or found[0] != raw:
+            return None
+        self._bodies[mark] = self._bodies.pop(mark)
+        return _own(found[1])
+
+    def keep_body(self, raw: bytes, body: Json) -> None:
+        """Keep a parsed body for whoever sends the same bytes again."""
+        if len(raw) > _LARGEST_BODY:
+            return
+        mark = (len(raw), raw[-_TAIL:])
+        if mark not in self._bodies:
+            self._bodies_size += len(raw)
+        self._bodies[mark] = (raw, _own(body))
+        while self._bodies_size > MOST_BODIES:
+            oldest = next(iter(self._bodies))
+            del self._bodies[oldest]
+            self._bodies_size -= oldest[0]
+
     def _take(self, raw: bytes) -> Any:
         """Find an object and move it to the end, where the last used are."""
         known = self._known.pop(raw, None)
@@ -132,11 +164,21 @@ class Interner:
             self._size -= len(oldest) + EACH
 
 
+def _own(body: Json) -> Json:
+    """Give a body whose fields, and whose list of messages, are the caller's own."""
+    own = dict(body)
+    if type(messages := own.get("messages")) is list:
+        own["messages"] = messages.copy()
+    return own
+
+
 def parse_interned(raw: bytes, interner: Interner) -> Json:
     """Parse a body, taking what the interner knows; raises ValueError for what is no JSON object.
 
     Equal to `orjson.loads(raw)` in value: every part is parsed by orjson, now or when it was first seen.
     """
+    if (known := interner.body(raw)) is not None:
+        return known
     body: Json = {}
     for field, part in _skim(raw).items():
         text = bytes(part)
@@ -146,4 +188,5 @@ def parse_interned(raw: bytes, interner: Interner) -> Json:
             body[field] = interner.tools(text)
         else:
             body[field] = orjson.loads(text)
+    interner.keep_body(raw, body)
     return body

@@ -48,7 +48,7 @@ def openai_error(error: GatewayError) -> dict[str, Any]:
     found = _path(error.message) if has_path else None
     return {
         "error": {
-            "message": error.message,
+            "message": error.told,
             "type": kind,
             "param": found[1] if found else None,
             "code": code,

@@ -39,7 +39,7 @@ class UniversalBytes(ChatBytes):
     def fail(self, error: GatewayError, request_id: str) -> bytes:
         """Give the `error` chunk that ends the stream instead of `end`."""
         self.failed = True
-        return self._frame("error", {"type": error.type, "message": error.message, "request_id": request_id})
+        return self._frame("error", {"type": error.type, "message": error.told, "request_id": request_id})
 
     def _write(self, events: list[Event], chunk: Json | None) -> list[bytes]:
         if chunk is not None:

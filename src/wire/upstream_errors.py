@@ -43,7 +43,7 @@ from wire.errors import (
 from wire.overflow import is_anthropic_overflow, overflow_message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wire.messages import Json
 
@@ -51,6 +51,10 @@ LONGEST_WAIT = 60.0
 """Seconds of `retry-after`: Claude Code gives up at 61."""
 
 _LONGEST_TEXT = 4000
+_SHORTEST_SECRET = 6
+_known: set[str] = set()
+"""Our own keys, of which many have no form that could be told from other words."""
+
 _CLASSES: dict[int, type[GatewayError]] = {
     401: PermissionDenied,
     402: BillingRequired,
@@ -65,7 +69,7 @@ _CLASSES: dict[int, type[GatewayError]] = {
     524: UpstreamTimeout,  # Cloudflare's
     529: Overloaded,
 }
-_STATUS_OF_TYPE = {
+STATUS_OF_TYPE = {
     "invalid_request_error": 400,
     "authentication_error": 401,
     "billing_error": 402,
@@ -148,8 +152,15 @@ def text_of_error(error: Json) -> str:
     return masked(text)[:_LONGEST_TEXT]
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """Have these hidden wherever an upstream's words have them, in this process, from now on."""
+    _known.update(one for one in secrets if len(one) >= _SHORTEST_SECRET)
+
+
 def masked(text: str) -> str:
-    """Hide what looks like a key: some upstreams echo the one they refuse."""
+    """Hide our keys, and what looks like one: some upstreams echo the one they refuse."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, "[hidden key]")
     return _SECRETS.sub(lambda found: (found["bearer"] or "") + "[hidden key]", text)
 
 
@@ -223,8 +234,8 @@ def _status_of(error: Json) -> int:
             value = int(value)
         if isinstance(value, int) and 400 <= value < 600:
             return value
-        if isinstance(value, str) and value in _STATUS_OF_TYPE:
-            return _STATUS_OF_TYPE[value]
+        if isinstance(value, str) and value in STATUS_OF_TYPE:
+            return STATUS_OF_TYPE[value]
     return 502
 
 
@@ -235,7 +246,9 @@ def _unreadable(status: int, body: bytes, headers: Mapping[str, str]) -> Gateway
         said = "an empty body"
     elif text.startswith("<"):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        said = f"an HTML page ({' '.join(title[1].split())})" if title else "an HTML page"
+        said = f"an HTML page ({masked(' '.join(title[1].split()))[:300]})" if title else "an HTML page"
+    elif status == 200:  # a part of an answer, whose words are the client's and no log's
+        said = f"{len(body)} bytes that are no JSON object"
     else:
         said = f"what is no JSON: {masked(text)[:300]}"
     told = 502 if status == 200 else status

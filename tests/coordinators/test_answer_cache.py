@@ -407,7 +407,7 @@ HERE = {"host": "127.0.0.1:8082"}
     ],
 )
 def test_without_keys_managers_are_on_this_machine(headers: Any, peer: str | None, error: Any) -> None:
-    admins = AdminKeys((), clients=False)
+    admins = AdminKeys((), clients=lambda: False)
     assert admins.holds(headers, peer) is (error is None)
     if error is not None:
         with pytest.raises(error):
@@ -416,11 +416,11 @@ def test_without_keys_managers_are_on_this_machine(headers: Any, peer: str | Non
 
 def test_with_client_keys_but_no_admin_key_nobody_manages() -> None:
     with pytest.raises(PermissionDenied, match="HEADGATE_ADMIN_KEYS"):
-        AdminKeys((), clients=True).check(HERE | {"x-api-key": "client"}, "127.0.0.1")
+        AdminKeys((), clients=lambda: True).check(HERE | {"x-api-key": "client"}, "127.0.0.1")
 
 
 def test_admin_keys() -> None:
-    admins = AdminKeys(("one", "two"), clients=True)
+    admins = AdminKeys(("one", "two"), clients=lambda: True)
     for headers in ({"x-headgate-admin-key": "two"}, {"x-api-key": "one"}, {"authorization": "Bearer two"}):
         admins.check(headers, None)
     for headers in ({}, {"x-headgate-admin-key": "three", "x-api-key": "one"}):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -15,6 +14,8 @@ import pytest
 
 from coordinators import prefect_server as module
 from coordinators.prefect_server import PrefectServer, free_port
+from tests.fakes import prefect_database
+from tests.fakes.processes import alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,20 @@ def test_a_taken_port_is_passed_over(taken: int, monkeypatch: pytest.MonkeyPatch
     assert free_port(HOST, taken) not in {0, taken}
     with pytest.raises(OSError, match=r"no free port on 203\.0\.113\.1"):
         free_port("203.0.113.1", taken)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are claimed by names that only Linux has")
+async def test_two_servers_that_start_together_settle_on_two_ports(tmp_path: Path, taken: int) -> None:
+    one, two = (PrefectServer(tmp_path, port=taken, environment={}) for _ in range(2))
+    one.choose_port()
+    one.choose_port()  # again, as its start does
+    two.choose_port()
+    assert taken < one.port < two.port
+    await one.stop()
+    three = PrefectServer(tmp_path, port=one.port, environment={})
+    three.choose_port()
+    assert three.port == one.port
+    await asyncio.gather(two.stop(), three.stop())
 
 
 def test_the_child_sees_no_keys_and_shows_itself_to_its_own_pages_only(tmp_path: Path) -> None:
@@ -90,6 +105,9 @@ async def test_what_answers_on_its_port_must_be_its_own(
     monkeypatch.setattr(
         module, "free_port", lambda host, wanted: looks.pop() if looks else real(host, wanted)
     )
+    # somebody else's server, that is: ours know of each other
+    monkeypatch.setattr(PrefectServer, "_claims", lambda server, port: True)
+    prefect_database.place(tmp_path)
     server = PrefectServer(tmp_path, prefect_server.port)
     await server.start()
     assert server.port == prefect_server.port
@@ -113,6 +131,7 @@ async def test_a_server_that_ends_by_itself_is_not_ready(
     assert await server.wait() == 2
     assert not await server.ready()
     assert "missing.py" in server.log_path.read_text()
+    await server.stop()
 
 
 async def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,17 +173,9 @@ async def test_it_ends_with_its_parent_however_that_ends(tmp_path: Path, way: in
     await asyncio.sleep(1.0)  # deep in its imports, or not yet there: both must do
     parent.send_signal(way)
     await parent.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while alive(pid):
             await asyncio.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        os.kill(pid, 0)
-        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - one line of the kernel's
-            return stat.read().rpartition(") ")[2][0] != "Z"
-    return False
 
 
 def test_following_a_parent_without_a_kernel_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:

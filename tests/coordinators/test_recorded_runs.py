@@ -44,14 +44,14 @@ async def reader(recorded):
 
 def post(gateway, body):
     headers = {"x-claude-code-session-id": "session-of-the-test"}
-    return httpx.post(f"{gateway.url}/v1/messages", json=body, headers=headers, timeout=30)
+    return httpx.post(f"{gateway.url}/v1/messages", json=body, headers=headers)
 
 
 async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, reader):
     openrouter.script({"text": "word " * 40, "chunk": 5, "delay": 0.1, "usage": {"input": 11, "output": 22}})
     async with httpx.AsyncClient() as client:
         body = ASK | {"stream": True, "min_p": 0.1, "thinking": {"type": "adaptive"}}
-        async with client.stream("POST", f"{recorded.url}/v1/messages", json=body, timeout=30) as answer:
+        async with client.stream("POST", f"{recorded.url}/v1/messages", json=body) as answer:
             name = f"streaming-{answer.headers['request-id']}"
             running = await reader.flow_run(name)
             assert running["state_name"] == "Running"
@@ -72,7 +72,7 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
         "open_stream-0": {"convert_request-0"},
         "relay_stream-0": {"open_stream-0"},
     }
-    (artifact,) = await reader.of_run("artifacts", run["id"])
+    artifact = await reader.artifact(run["id"])
     assert '"input_tokens"' in artifact["data"] or "input_tokens" in str(artifact["data"])
     assert "22" in str(artifact["data"])
 
@@ -99,7 +99,7 @@ async def test_a_fallback_shows_every_attempt_and_who_answered(recorded, openrou
         "convert_request-0": "Completed", "call_backend-0": "Failed",
         "convert_request-1": "Completed", "call_backend-1": "Completed", "render_message-0": "Completed",
     }  # fmt: skip
-    (artifact,) = await reader.of_run("artifacts", run["id"])
+    artifact = await reader.artifact(run["id"])
     assert "openrouter: second/model" in str(artifact["data"])
     logs = await reader.logs(run["id"], 1)
     run = await reader.flow_run(run["name"])  # its late tags are written after its state
@@ -126,13 +126,13 @@ async def test_a_backend_that_cools_down_and_comes_back_shows_its_state(cooling,
     post(cooling, ASK)
     run = await reader.flow_run("openai_compatible-open", "Failed")
     assert {"backends", "openai_compatible", "open"} <= set(run["tags"])
-    (artifact,) = await reader.of_run("artifacts", run["id"])
+    artifact = await reader.artifact(run["id"])
     assert artifact["key"] == "backends"
     assert "open; last error UpstreamFailed" in str(artifact["data"])
     await asyncio.sleep(1.1)
     assert post(cooling, ASK).status_code == 200
     run = await reader.flow_run("openai_compatible-closed", "Completed")
-    (artifact,) = await reader.of_run("artifacts", run["id"])
+    artifact = await reader.artifact(run["id"])
     assert "closed; last error UpstreamFailed" in str(artifact["data"])
 
 

@@ -40,7 +40,7 @@ def _open(url: str, *args: str) -> str:
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,  # on a busy machine; usually some seconds
             check=True,
         )
     return done.stdout

@@ -27,7 +27,7 @@ WIRES = os.environ.get("HEADGATE_E2E_WIRES", "messages,chat").split(",")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("kills") is None:
             item.add_marker(pytest.mark.e2e)
 
 

@@ -43,9 +43,10 @@ class Headgate:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Start it, again too: on the same port and the same data."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "headgate", "serve", "--port", str(self.port), *self.args],
                 cwd=self.folder,
@@ -60,6 +61,9 @@ class Headgate:
             assert time.monotonic() < limit, self.log.read_text()
             time.sleep(0.05)
         return self
+
+    def __enter__(self) -> Self:
+        return self.start()
 
     def _answers(self) -> bool:
         try:

@@ -56,6 +56,13 @@ class PrefectReader:
     async def of_run(self, kind: str, flow_run_id: str) -> list[dict[str, Any]]:
         return await self.filter(kind, flow_runs={"id": {"any_": [flow_run_id]}})
 
+    async def artifact(self, flow_run_id: str) -> dict[str, Any]:
+        """Wait for the flow run's one artifact, which may be written after its state."""
+        while not (found := await self.of_run("artifacts", flow_run_id)):
+            await asyncio.sleep(0.05)
+        (artifact,) = found
+        return artifact
+
     async def logs(self, flow_run_id: str, count: int) -> list[dict[str, Any]]:
         while True:
             found = await self.filter("logs", logs={"flow_run_id": {"any_": [flow_run_id]}})

@@ -170,7 +170,7 @@ async def test_a_run_shows_on_the_server_as_it_happens(
         assert task["state_name"] == "Completed"
     await recorded(recorder, 1)
     assert (await prefect.flow_run(run.name))["tags"] == ["a", "cache:hit"]
-    (artifact,) = await prefect.of_run("artifacts", ended["id"])
+    artifact = await prefect.artifact(ended["id"])
     assert artifact["key"] == "request-summary"
     assert '{"what":"tokens","value":7}' in artifact["data"]
     (line,) = await prefect.logs(ended["id"], 1)
@@ -200,7 +200,7 @@ async def test_a_failure_is_shown_where_and_why(begin: Any, to: SocketSink, pref
     assert tasks["call_backend-0"]["state"]["message"] == "Overloaded: come back later"
     (line,) = await prefect.logs(ended["id"], 1)
     assert (line["level"], line["message"]) == (40, "Overloaded: come back later")
-    (artifact,) = await prefect.of_run("artifacts", ended["id"])
+    artifact = await prefect.artifact(ended["id"])
     assert "come back later" in artifact["data"]
 
 

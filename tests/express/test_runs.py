@@ -88,7 +88,7 @@ async def test_a_call_gives_what_the_function_returns_and_records_its_steps() ->
 
 
 async def test_a_pipeline_without_await_runs_too() -> None:
-    r = Run("plain-chain", name="p")
+    r = Run("plain-chain", name="p", sink=MemorySink())
     answer = await run(plain_chain, 1, run=r)
     assert answer == {"argument": {"argument": 1, "extra": None}, "extra": None}
     assert steps_of(r) == [("shape-0", "completed", ()), ("shape-1", "completed", ("shape-0",))]
@@ -152,7 +152,7 @@ async def test_steps_under_way_at_once_are_told_apart() -> None:
         slow, fast = await asyncio.gather(nap(0.02), nap(0.001))
         return shape(fast, extra=slow)
 
-    r = Run("both", name="b")
+    r = Run("both", name="b", sink=MemorySink())
     assert await r.call(both) == {"argument": [0.001], "extra": [0.02]}
     assert [name for name, _, _ in steps_of(r)] == ["nap-0", "nap-1", "shape-0"]
     assert r.steps[0].end > r.steps[1].end
@@ -174,7 +174,7 @@ async def test_a_pipeline_inside_a_run_is_one_more_step_of_it() -> None:
     async def outer(argument: Any) -> Any:
         return plain_chain(await chain(argument))
 
-    r = Run("outer", name="o")
+    r = Run("outer", name="o", sink=MemorySink())
     await r.call(outer, object())
     names = [name for name, _, _ in steps_of(r)]
     assert names == ["chain-0", "fetch-0", "fetch-1", "shape-0", "plain-chain-0", "shape-1", "shape-2"]
@@ -193,7 +193,7 @@ async def test_the_current_run_is_the_one_under_way() -> None:
 
 
 async def test_what_happens_after_the_function_is_recorded_by_hand() -> None:
-    r = Run("chain", name="c")
+    r = Run("chain", name="c", sink=MemorySink())
     await r.call(chain, object())
     relay = r.open_step("relay")
     tail = r.open_step("tail", inputs=("relay-0",))
@@ -220,7 +220,7 @@ async def test_a_run_ends_once() -> None:
 
 
 def test_the_log_is_bounded() -> None:
-    r = Run("chain", name="c")
+    r = Run("chain", name="c", sink=MemorySink())
     for k in range(LOG_LINES + 5):
         r.log(str(k), 30)
     assert len(r.logs) == LOG_LINES
@@ -235,7 +235,7 @@ async def test_results_are_let_go_when_the_function_is_over() -> None:
     async def making() -> weakref.ref[Answer]:
         return weakref.ref(make())
 
-    r = Run("making", name="m")
+    r = Run("making", name="m", sink=MemorySink())
     ref = await r.call(making)
     gc.collect()
     assert ref() is None
@@ -255,12 +255,13 @@ async def test_a_step_that_outlives_the_function_is_recorded_and_feeds_nothing()
         tasks.append(asyncio.create_task(late()))
         await asyncio.sleep(0)
 
-    r = Run("leaving", name="l")
+    r = Run("leaving", name="l", sink=MemorySink())
     await r.call(leaving)
     gate.set()
     result = await tasks[0]
     assert steps_of(r) == [("late-0", "completed", ())]
-    assert r._feeds.of((result,), {}) == ()
+    assert r._trace == []
+    assert result == [1000]
 
 
 async def test_a_call_closed_in_another_context_ends_quietly() -> None:
@@ -320,3 +321,102 @@ async def test_a_step_with_other_options_is_still_a_step() -> None:
     assert [s.name for s in r.steps] == ["chain-0", "fetch-0", "fetch-1", "shape-0", "other-0"]
     assert (type(other), type(flow)) == (express.Step, express.Pipeline)
     assert flow.serialize_parameters({"argument": "a prompt"}) == {"argument": "str"}
+
+
+async def test_only_of_runs_that_somebody_will_see_is_told_what_fed_what() -> None:
+    class Withholding(MemorySink):
+        def begin(self, run: Run) -> bool:
+            super().begin(run)
+            return False
+
+    fails = False
+
+    @step
+    def make() -> list[int]:
+        return [1000]
+
+    @step
+    def take(made: list[int]) -> int:
+        if fails:
+            raise ValueError("no")
+        return len(made)
+
+    @pipeline
+    async def making() -> int:
+        return take(make())
+
+    seen, withheld, failed = (
+        Run("making", name="m", sink=sink) for sink in (MemorySink(), *[Withholding()] * 2)
+    )
+    await seen.call(making)
+    await withheld.call(making)
+    fails = True
+    with pytest.raises(ValueError, match="no"):
+        await failed.call(making)
+    assert [run.steps[1].inputs for run in (seen, withheld, failed)] == [("make-0",), (), ("make-0",)]
+
+
+async def test_a_step_that_begins_after_the_function_is_recorded_too() -> None:
+    gate = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
+
+    @step
+    def later() -> list[int]:
+        return [1000]
+
+    async def wait_and_call() -> list[int]:
+        await gate.wait()
+        return later()
+
+    @pipeline
+    async def leaving() -> None:
+        tasks.append(asyncio.create_task(wait_and_call()))
+        await asyncio.sleep(0)
+
+    r = Run("leaving", name="l", sink=MemorySink())
+    await r.call(leaving)
+    gate.set()
+    assert await tasks[0] == [1000]
+    assert steps_of(r) == [("later-0", "completed", ())]
+    assert r._trace == []
+
+
+@pipeline
+async def mended(error: BaseException) -> str:
+    try:
+        await break_(error)
+    except ValueError:
+        current_run().log("secret words were refused")
+    return "mended"
+
+
+@pytest.mark.parametrize(
+    ("flow", "given", "errors"),
+    [(chain, "secret", 0), (mended, ValueError("secret"), 1), (broken, ValueError("secret"), 2)],
+)
+async def test_what_failures_left_behind_is_cleaned(flow: Any, given: Any, errors: int) -> None:
+    made = Run(flow.name, name="one", clean=lambda text: text.replace("secret", "[…]"))
+    try:
+        await made.call(flow, given)
+    except ValueError as error:
+        made.finish("failed", error=error)
+    else:
+        made.finish("completed")
+    told = [record.error for record in made.steps if record.error] + ([made.error] if made.error else [])
+    assert len(told) == errors
+    assert not [text for text in [*told, *(line for _, _, line in made.logs)] if "secret" in text]
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
+async def test_a_run_that_has_ended_holds_nothing_of_what_cleaned_it(state: Any) -> None:
+    class Request:
+        def clean(self, text: str) -> str:
+            return text
+
+    request = Request()
+    held = weakref.ref(request)
+    made = Run("chain", name="one", clean=request.clean)
+    await made.call(chain, "x")
+    made.finish(state, error=ValueError("x") if state == "failed" else None)
+    del request
+    assert held() is None

@@ -10,7 +10,9 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from tests.fakes import prefect_database, tracing
 
 ROOT = Path(__file__).parents[2]
 _ADDRESS = re.compile(r"^Headgate +(http://\S+)")
@@ -23,10 +25,11 @@ OURS = (
 class GatewayProcess:
     """One `headgate serve`, started on a free port; `settings` are its environment.
 
-    `url` is its address. What it printed and logged is in `output` and `log_path`.
+    `traced` is whether it counts for the coverage report. `url` is its address. What it printed and logged is
+    in `output` and `log_path`.
     """
 
-    def __init__(self, *arguments: str, **settings: str) -> None:
+    def __init__(self, *arguments: str, traced: bool = False, **settings: str) -> None:
         self.url = ""
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
@@ -40,19 +43,14 @@ class GatewayProcess:
             "HEADGATE_DATA_DIR": f"{self.folder.name}/data",
             "HEADGATE_LOG_DIR": f"{self.folder.name}/logs",
             "PREFECT_SERVER_API_PORT": "14200",
+            **(tracing.traced() if traced else {}),
             **settings,
         }
 
     def start(self) -> Self:
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "headgate", "serve", "--port", "0", *self._arguments],
-                cwd=self.folder.name,
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        if not {"--no-prefect", "PREFECT_API_URL"} & {*self._arguments, *self.environment}:
+            prefect_database.place(Path(self.environment["HEADGATE_DATA_DIR"]))
+        self.process = self._popen(["-m", "headgate", "serve", "--port", "0", *self._arguments])
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.output.append(line)
@@ -62,6 +60,13 @@ class GatewayProcess:
                 return self
         code = self.process.wait(10)
         raise AssertionError(f"headgate ended with {code} before it served:\n{self.log_path.read_text()}")
+
+    def _popen(self, arguments: list[str], **more: Any) -> subprocess.Popen[str]:
+        with self.log_path.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments], cwd=self.folder.name, env=self.environment,
+                stdout=subprocess.PIPE, stderr=log, text=True, **more,
+            )  # fmt: skip
 
     def _drain(self) -> None:
         assert self.process is not None
@@ -78,7 +83,7 @@ class GatewayProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(40)
+            return self.process.wait(90)
         finally:
             self.process.kill()
             self._drainer.join()

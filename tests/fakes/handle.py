@@ -24,6 +24,7 @@ class FakeOpenRouter:
     """
 
     module = "tests.fakes.openrouter"
+    arguments: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -39,7 +40,7 @@ class FakeOpenRouter:
 
     def start(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module],
+            [sys.executable, "-m", self.module, *self.arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -51,7 +52,7 @@ class FakeOpenRouter:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.communicate(timeout=10)
+            self.process.communicate(timeout=60)
             self.process = None
 
     def __enter__(self) -> Self:
@@ -64,7 +65,7 @@ class FakeOpenRouter:
         body = None if data is None else json.dumps(data).encode()
         headers = {"Content-Type": "application/json"}
         asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return json.load(answer)
 
     def script(self, *rules: Json, main_only: bool = False, lenient: bool = False) -> None:
@@ -78,7 +79,7 @@ class FakeOpenRouter:
         """List what was seen, in order: the fields of `rules.Seen`."""
         return [seen for seen in self._call("/_requests") if not paths or seen["path"] in paths]
 
-    def wait_for(self, count: int, *paths: str, seconds: float = 10) -> list[Json]:
+    def wait_for(self, count: int, *paths: str, seconds: float = 60) -> list[Json]:
         """Wait until that many requests were seen."""
         limit = time.monotonic() + seconds
         while len(seen := self.requests(*paths)) < count:

@@ -243,6 +243,8 @@ async def play(
         after = len(pieces)
     elif fault in ("reset_after_headers", "empty"):
         after = 0
+    elif fault == "half_json":
+        after = min(after, len(pieces) - 1)  # the piece that is cut; a whole answer is one piece
     delay = reply.get("delay", 0)
     if not delay:
         await response.write(b"".join(pieces[:after]))

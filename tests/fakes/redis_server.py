@@ -31,7 +31,7 @@ def redis_server() -> Iterator[str]:
         argv = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
         try:
-            limit = time.monotonic() + 20
+            limit = time.monotonic() + 60
             while not answers(port):
                 assert process.poll() is None, "redis-server ended"
                 assert time.monotonic() < limit, "redis-server does not answer"

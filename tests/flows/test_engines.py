@@ -13,7 +13,7 @@ from coordinators.litellm_calls import LiteLLM
 from coordinators.openrouter import OpenRouter
 from coordinators.routing import RoutingTable
 from coordinators.universal import Universal
-from express import Run, run_plainly
+from express import MemorySink, Run, run_plainly
 from flows.attempts import Patience
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.messages import messages, streaming
@@ -84,7 +84,7 @@ async def test_both_engines_do_the_same(openrouter, native, name):
     backends = RoutingTable([BackendLanes([(backend, 1)])])
 
     openrouter.script(*replies)
-    run = Run(flow.name, name="express")
+    run = Run(flow.name, name="express", sink=MemorySink())
     by_express = await answer_of(run.call(flow, exchange_for(change), backends, EAGER, HOUSE))
     openrouter.script(*replies)
     title = f"native-{new_id('run')}"
@@ -117,7 +117,7 @@ async def test_both_engines_do_the_same_for_the_universal_stream(providers, nati
     replies = ({"status": 529, "message": "busy"}, {"status": 529, "message": "busy"}, {"text": "Hello."})
     brief = Patience(retries=0)
     providers.script(*replies)
-    run = Run(universal.name, name="express")
+    run = Run(universal.name, name="express", sink=MemorySink())
     by_express = await chunks_of(run.call(universal, exchange(), universal_providers, None, brief))
     providers.script(*replies)
     title = f"native-{new_id('run')}"

@@ -44,7 +44,8 @@ async def test_the_server_schedules_the_flow_and_shows_its_run(
     await again.run_due(DiskStore(folder, 10**7))
     assert again._deployment == schedule._deployment
     httpx.delete(f"{api}/deployments/{schedule._deployment}")
-    assert await schedule.run_due(DiskStore(folder, 10**7)) is False
+    while await schedule.run_due(DiskStore(folder, 10**7)):  # what was due before
+        assert time.monotonic() < limit
 
 
 def is_past(moment: str) -> bool:

@@ -32,6 +32,8 @@ from wire.dialects import (
 from wire.interning import Interner
 from wire.litellm_dialects import PROVIDER_DIALECTS
 
+pytestmark = pytest.mark.no_cover  # tracing takes twice its time, and others run the same lines
+
 PLACES: dict[str, Any] = {
     "Anthropic": ("messages", ANTHROPIC),
     "OpenRouter, messages": ("messages", OPENROUTER),

@@ -21,28 +21,22 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from headgate.cache_cli import _age
-from headgate.cache_tables import entries_table, plain, size, span
+from headgate.cache_tables import entries_table
 from headgate.cache_warming import Line, parts, read_lines
 from headgate.cli import app
-from tests.fakes.gateway import OURS, GatewayProcess
+from headgate.shown import plain, size, span
 from tests.routers.conftest import gateway_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.fakes.gateway import GatewayProcess
     from tests.fakes.handle import FakeOpenRouter
 
 CLIENT, ADMIN = "client-key-of-somebody", "admin-key-of-the-operator"
 _numbers = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(OURS):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("nothing_set")
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +215,13 @@ class Strange(http.server.BaseHTTPRequestHandler):
         (200, b"<html>", "no Headgate"),
         (404, b"<html>", "answers 404: is it a Headgate?"),
         (529, b'{"error": {"message": "the store is gone"}}', "answers 529: the store is gone"),
-        (403, b'{"error": {"message": "not you"}}', "not you. Give an admin's key"),
+        (403, b'{"error": {"message": "not an admin"}}', "not an admin. Give an admin's key"),
+        (403, b'{"error": {"message": "not this model"}}', "the gateway refuses: not this model\n"),
+        (
+            401,
+            b'{"error": {"message": "not one of this gateway\'s"}}',
+            "Give a client's key with --client-key",
+        ),
         (0, b"", "broke off"),
     ],
 )

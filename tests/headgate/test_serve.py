@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from tests.fakes.gateway import OURS, GatewayProcess
+from tests.fakes.processes import alive
+from tests.fakes.waiting import until
 
 ASK = {"model": "big", "max_tokens": 200, "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -25,21 +27,6 @@ def headgate(*arguments, **settings):
         [sys.executable, "-m", "headgate", *arguments],
         env=environment | settings, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
-
-
-def wait_until(condition, seconds=15):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def test_without_a_key_the_demo_answers():
@@ -118,7 +105,7 @@ def test_the_doctor_looks_at_every_backend(tmp_path, openrouter, backends):
 def test_the_banner_and_the_log_say_what_was_chosen_and_why(backends):
     with GatewayProcess("--no-prefect", **backends.databricks, **backends.anthropic) as gateway:
         banner, log = "".join(gateway.output), gateway.log()
-        wait_until(lambda: "anthropic:" in "".join(gateway.output))
+        until(lambda: "anthropic:" in "".join(gateway.output))
     assert "AZURE_DATABRICKS (DATABRICKS_HOST and DATABRICKS_TOKEN are set)" in "".join(gateway.output), (
         banner
     )
@@ -165,7 +152,7 @@ def test_claude_starts_with_the_right_environment(tmp_path):
 def test_a_web_process_that_dies_is_started_again():
     with GatewayProcess("--no-prefect") as gateway:
         health = f"{gateway.url}/health/detailed"
-        wait_until(lambda: httpx.get(health).json()["processes"].get("web", {}).get("pid"))
+        until(lambda: httpx.get(health).json()["processes"].get("web", {}).get("pid"))
         pid = httpx.get(health).json()["processes"]["web"]["pid"]
         os.kill(pid, signal.SIGKILL)
 
@@ -175,12 +162,12 @@ def test_a_web_process_that_dies_is_started_again():
             except httpx.HTTPError:
                 return False
 
-        wait_until(restarted)
+        until(restarted)
 
 
 def test_workers_share_the_port():
     with GatewayProcess("--no-prefect", "--workers", "2") as gateway:
-        wait_until(lambda: "web-1" in httpx.get(f"{gateway.url}/health/detailed").json()["processes"])
+        until(lambda: "web-1" in httpx.get(f"{gateway.url}/health/detailed").json()["processes"])
         answers = [httpx.post(f"{gateway.url}/v1/messages", json=ASK).status_code for _ in range(8)]
     assert answers == [200] * 8
 
@@ -188,12 +175,37 @@ def test_workers_share_the_port():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_behind(number):
     gateway = GatewayProcess("--no-prefect").start()
-    wait_until(lambda: len(httpx.get(f"{gateway.url}/health/detailed").json()["processes"]) == 4)
+    until(lambda: len(httpx.get(f"{gateway.url}/health/detailed").json()["processes"]) == 5)
     children = httpx.get(f"{gateway.url}/health/detailed").json()["processes"]
+    until(lambda: holds_the_store(children["batches"]["pid"]))
     code = gateway.stop(number)
     assert code == (-9 if number == signal.SIGKILL else 0)
-    wait_until(lambda: not any(alive(child["pid"]) for child in children.values()))
+    until(lambda: not any(alive(child["pid"]) for child in children.values()))
+    assert "by force" not in gateway.log()
     gateway.folder.cleanup()
+
+
+def test_ctrl_c_before_it_answers_stops_it(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
+    environment |= {"HEADGATE_DATA_DIR": str(tmp_path), "HEADGATE_LOG_DIR": str(tmp_path / "logs")}
+    argv = [sys.executable, "-m", "headgate", "serve", "--no-prefect", "--port", "0"]
+    with subprocess.Popen(
+        argv, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert "backend chosen" in said
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()  # until its children are gone too
+        assert process.wait(60) == 0
+    assert "Stopping" in rest
+    assert "Point Claude Code here" not in rest
+    assert "Traceback" not in rest
+
+
+def holds_the_store(pid):
+    """Whether what executes batches has come so far that it waits for work."""
+    return "headgate.db-shm" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_shutdown_ends_open_streams_with_an_error(openrouter):
@@ -204,9 +216,7 @@ def test_shutdown_ends_open_streams_with_an_error(openrouter):
         OPENROUTER_BASE_URL=openrouter.base_url,
         HEADGATE_GRACE_SECONDS="0.5",
     ).start()
-    with httpx.stream(
-        "POST", f"{gateway.url}/v1/messages", json=ASK | {"stream": True}, timeout=30
-    ) as answer:
+    with httpx.stream("POST", f"{gateway.url}/v1/messages", json=ASK | {"stream": True}) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: message_start"
         stopping = threading.Thread(target=gateway.stop)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
+from headgate.asking import asking
 from headgate.choice import choose_backend
+from headgate.gateway_client import GatewayClient
+from headgate.moments import ago
 from headgate.settings import BackendName, Settings, SettingsError, is_loopback, load_settings
 
 
@@ -27,6 +31,16 @@ def test_no_key_means_the_demo():
     choice = choose_backend(load_settings())
     assert choice.backend is BackendName.DEMO
     assert "no key" in choice.why
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HEADGATE_CACHE_TTLS", "HEADGATE_FALLBACKS", "HEADGATE_PROFILES", "HEADGATE_UNIVERSAL_FALLBACKS"],
+)
+def test_a_table_that_is_no_json_is_told(monkeypatch, name):
+    monkeypatch.setenv(name, "big=small")
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
 
 
 def test_a_key_chooses_its_backend(monkeypatch):
@@ -139,3 +153,40 @@ def test_empty_addresses_are_the_usual_ones() -> None:
     settings = load_settings(openrouter_base_url="", anthropic_url=" ")
     assert settings.openrouter_base_url == "https://openrouter.ai/api/v1"
     assert settings.anthropic_url == "https://api.anthropic.com"
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/all"}, "http://c/all"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, None),
+    ],
+)
+def test_traces_go_where_opentelemetrys_variables_say(monkeypatch, variables, url):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().traces_url == url
+
+
+@pytest.mark.parametrize(("admin", "sent"), [(True, "an-admins-key"), (False, None)])
+def test_the_admins_key_goes_only_where_one_is_wanted(monkeypatch, admin, sent):
+    monkeypatch.setenv("HEADGATE_ADMIN_KEYS", "an-admins-key")
+    asked = []
+
+    class Client(GatewayClient):
+        def __init__(self, url: str, admin_key: str | None, client_key: str | None) -> None:
+            asked.append(admin_key)
+            super().__init__(url, admin_key, client_key)
+
+    with asking(Client, None, admin=admin):
+        pass
+    assert asked == [sent]
+
+
+@pytest.mark.parametrize("text", ["999999d", "soon", "9999-99-99"])
+def test_a_time_that_is_none_is_told(text):
+    with pytest.raises(typer.BadParameter, match="no time"):
+        ago(text)

@@ -8,6 +8,7 @@ import anthropic
 import pytest
 
 from tests.fakes.gateway import GatewayProcess
+from tests.fakes.web import WebProcess
 from tests.routers.universal import CASES, Case, ask
 
 if TYPE_CHECKING:
@@ -25,20 +26,30 @@ BRISK = {
 }
 
 
-def gateway_on(fake: FakeOpenRouter, **settings: str) -> GatewayProcess:
+@pytest.fixture(autouse=True)
+def _nothing_of_ours_runs_here(no_cover: None) -> None:
+    """Have only processes traced: tracing what asks them costs time and tells nothing."""
+
+
+def gateway_on(
+    fake: FakeOpenRouter, *, whole: bool = False, traced: bool = False, **settings: str
+) -> GatewayProcess:
+    """Give a gateway in front of `fake`: its web process, or the `whole` of it with what the rest does."""
     given = {"OPENROUTER_API_KEY": "sk-or-v1-ours", "OPENROUTER_BASE_URL": fake.base_url}
-    return GatewayProcess("--no-prefect", **(BRISK | given | settings))
+    if whole or "HEADGATE_WORKERS" in settings:
+        return GatewayProcess("--no-prefect", traced=traced, **(BRISK | given | settings))
+    return WebProcess(traced=traced, **(BRISK | given | settings))
 
 
 @pytest.fixture(scope="session")
 def chat_process(openrouter_process: FakeOpenRouter) -> Iterator[GatewayProcess]:
-    with gateway_on(openrouter_process, OPENROUTER_WIRE="chat") as gateway:
+    with gateway_on(openrouter_process, whole=True, traced=True, OPENROUTER_WIRE="chat") as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session")
 def messages_process(openrouter_process: FakeOpenRouter) -> Iterator[GatewayProcess]:
-    with gateway_on(openrouter_process, OPENROUTER_WIRE="messages") as gateway:
+    with gateway_on(openrouter_process, whole=True, OPENROUTER_WIRE="messages") as gateway:
         yield gateway
 
 
@@ -63,7 +74,7 @@ def client(gateway: GatewayProcess) -> Iterator[anthropic.Anthropic]:
 @pytest.fixture(scope="session")
 def universal_process(providers_process: FakeProviders) -> Iterator[GatewayProcess]:
     settings = {**BRISK, "HEADGATE_COOLDOWN_AFTER": "0", **providers_process.settings}
-    with GatewayProcess("--no-prefect", **settings) as process:
+    with WebProcess(traced=True, **settings) as process:
         # LiteLLM is imported at the first request; its time is nobody's test.
         ask(process, {"model": "gpt-4o", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]})
         yield process

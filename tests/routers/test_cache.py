@@ -33,7 +33,10 @@ _numbers = itertools.count()
 @pytest.fixture(scope="module", params=["chat", "messages"])
 def cached(request: pytest.FixtureRequest, openrouter_process: FakeOpenRouter) -> Iterator[GatewayProcess]:
     """A gateway that caches by default, on either wire, and lets anybody of this machine in."""
-    with gateway_on(openrouter_process, OPENROUTER_WIRE=request.param, HEADGATE_CACHE="on") as gateway:
+    patience = {f"HEADGATE_{name}_TIMEOUT": "60" for name in ("FIRST_BYTE", "IDLE", "ANSWER")}
+    with gateway_on(
+        openrouter_process, OPENROUTER_WIRE=request.param, HEADGATE_CACHE="on", **patience
+    ) as gateway:
         yield gateway
 
 
@@ -59,7 +62,7 @@ def send(
     gateway: GatewayProcess, body: dict[str, Any], path: str = "/v1/messages", **headers: str
 ) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(gateway.url + path, json=body, headers=named, timeout=30)
+    return httpx.post(gateway.url + path, json=body, headers=named)
 
 
 def told(answer: httpx.Response) -> str | None:
@@ -95,7 +98,8 @@ def test_either_form_answers_the_other(cached, openrouter, first, second):
         assert headers["x-headgate-cache"] == "miss"
         assert "age" not in headers
         stored, headers = message(stream=second)
-    assert (headers["x-headgate-cache"], headers["age"]) == ("hit", "0")
+    assert headers["x-headgate-cache"] == "hit"
+    assert 0 <= int(headers["age"]) < 60
     assert headers["x-headgate-backend"] == "openrouter"
     for one in (original, stored):
         for block in one["content"]:
@@ -199,7 +203,7 @@ def test_an_answer_that_breaks_off_is_not_stored(cached, openrouter):
 def test_a_client_that_leaves_in_mid_stream_leaves_nothing(cached, openrouter):
     openrouter.script({"text": "a long answer " * 20, "chunk": 4, "delay": 0.05})
     body = ask(stream=True)
-    with httpx.stream("POST", f"{cached.url}/v1/messages", json=body, timeout=30) as answer:
+    with httpx.stream("POST", f"{cached.url}/v1/messages", json=body) as answer:
         next(answer.iter_bytes())
     openrouter.wait_closed(openrouter.requests()[0]["path"])
     openrouter.script({"text": "good"})
@@ -217,7 +221,7 @@ def test_answers_pass_their_time(cached, openrouter):
 def test_a_stale_answer_is_given_while_it_is_asked_for_anew(cached, openrouter):
     body = ask()
     how = "on; ttl=0.05; stale=60"
-    openrouter.script({"text": "old"}, {"text": "new", "first_delay": 0.2})
+    openrouter.script({"text": "old"}, {"text": "new", "first_delay": 3})
     assert told(send(cached, body, x_headgate_cache=how)) == "miss"
     time.sleep(0.06)
     for _ in range(3):
@@ -225,7 +229,7 @@ def test_a_stale_answer_is_given_while_it_is_asked_for_anew(cached, openrouter):
         assert (told(stale), stale.headers["x-headgate-cache-note"]) == ("hit", "stale")
         assert stale.json()["content"][0]["text"] == "old"
     openrouter.wait_for(2, "chat", "messages")
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while send(cached, body, x_headgate_cache=how).json()["content"][0]["text"] != "new":
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -233,7 +237,7 @@ def test_a_stale_answer_is_given_while_it_is_asked_for_anew(cached, openrouter):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_single_flight(cached, openrouter, stream):
-    openrouter.script({"text": "one two three", "chunk": 3, "first_delay": 0.4, "delay": 0.02, "times": 0})
+    openrouter.script({"text": "one two three", "chunk": 3, "first_delay": 2, "delay": 0.02, "times": 0})
     body = ask(stream=stream)
     with ThreadPoolExecutor(5) as pool:
         sent = [pool.submit(send, cached, body, x_headgate_cache="on; single-flight") for _ in range(5)]
@@ -247,13 +251,13 @@ def test_a_single_flight(cached, openrouter, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_leader_of_a_flight_may_leave(cached, openrouter, stream):
-    openrouter.script({"text": "one two three", "chunk": 3, "first_delay": 0.5, "delay": 0.05})
+    openrouter.script({"text": "one two three", "chunk": 3, "first_delay": 6, "delay": 0.05})
     body = ask(stream=stream)
     how = {"x-headgate-cache": "on; single-flight"}
 
     def lead() -> None:
         with pytest.raises(httpx.TimeoutException):
-            httpx.post(f"{cached.url}/v1/messages", json=body, headers=how, timeout=0.25)
+            httpx.post(f"{cached.url}/v1/messages", json=body, headers=how, timeout=2)
 
     leader = threading.Thread(target=lead)
     leader.start()
@@ -450,7 +454,7 @@ def test_workers_share_the_store(openrouter_process, openrouter):
     with gateway_on(openrouter_process, OPENROUTER_WIRE="chat", **settings) as gateway:
         body = ask()
         first = send(gateway, body)
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 60
         hits = 0
         while hits < 12:
             hits += told(send(gateway, body)) == "hit"

@@ -240,7 +240,7 @@ def test_an_error_inside_a_200(chat, openrouter):
 
 def test_silence_is_filled_with_comments(gateway, openrouter):
     openrouter.script({"text": "Hello to you, and to all.", "delay": 0.9})
-    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=ASK | {"stream": True}, timeout=20)
+    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=ASK | {"stream": True})
     assert b": ping\n\n" in answer.content
     assert b"event:" not in answer.content
     assert answer.content.endswith(b"data: [DONE]\n\n")

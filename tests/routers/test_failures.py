@@ -22,7 +22,7 @@ def post(gateway, body, path="/v1/messages", **options):
         options["json"] = body
     else:
         options["content"] = body
-    return httpx.post(f"{gateway.url}{path}", timeout=15, **options)
+    return httpx.post(f"{gateway.url}{path}", **options)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_reasoning_goes_back_with_its_signature(client, openrouter, stream):
 )
 def test_errors_are_the_upstreams(litellm_process, openrouter, upstream, status, calls, stream):
     openrouter.script({"status": upstream, "message": "as told", "times": 0})
-    answer = httpx.post(f"{litellm_process.url}/v1/messages", json=ASK | {"stream": stream}, timeout=15)
+    answer = httpx.post(f"{litellm_process.url}/v1/messages", json=ASK | {"stream": stream})
     assert answer.status_code == status
     assert "as told" in answer.json()["error"]["message"]
     assert len(openrouter.requests("chat")) == calls  # ours; LiteLLM tries nothing again
@@ -103,7 +103,7 @@ def test_errors_are_the_upstreams(litellm_process, openrouter, upstream, status,
 @pytest.mark.parametrize("fault", ["reset", "error_frame", "truncate", "stall"])
 def test_a_stream_that_breaks_ends_with_an_error(litellm_process, openrouter, fault):
     openrouter.script({"text": "one two three four five", "chunk": 4, "fault": fault, "after": 4})
-    answer = httpx.post(f"{litellm_process.url}/v1/messages", json=ASK | {"stream": True}, timeout=15)
+    answer = httpx.post(f"{litellm_process.url}/v1/messages", json=ASK | {"stream": True})
     kinds = [json.loads(line[6:])["type"] for line in answer.text.splitlines() if line.startswith("data: ")]
     assert [kinds[0], kinds[-1]] == ["message_start", "error"]
     assert "message_stop" not in kinds

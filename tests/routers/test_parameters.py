@@ -30,7 +30,7 @@ def preset(openrouter_process):
 
 
 def post(gateway, body, **headers):
-    return httpx.post(f"{gateway.url}/v1/messages", json=body, headers=headers, timeout=15)
+    return httpx.post(f"{gateway.url}/v1/messages", json=body, headers=headers)
 
 
 def test_the_body_then_a_header_then_the_environment(preset, openrouter):
@@ -106,7 +106,7 @@ CHAT = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "Hello
 
 
 def complete(gateway, body, **headers):
-    return httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=15)
+    return httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers)
 
 
 def test_a_client_of_openai_s_gets_them_too(preset, openrouter):

@@ -30,7 +30,7 @@ def auto(request, openrouter_process):
 def test_a_client_that_sends_none_reads_from_the_cache(auto, openrouter, path, body):
     openrouter.script({"text": "Yes.", "usage": {"input": 10, "cached": 60, "written": 30}})
     answer = httpx.post(
-        f"{auto.url}{path}", json={"model": "anthropic/claude-sonnet-4", "max_tokens": 9, **body}, timeout=15
+        f"{auto.url}{path}", json={"model": "anthropic/claude-sonnet-4", "max_tokens": 9, **body}
     )
     assert answer.status_code == 200, answer.text
     (seen,) = openrouter.requests()

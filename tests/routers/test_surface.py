@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.fakes.gateway import GatewayProcess
+from tests.fakes.web import WebProcess
 from tests.routers.conftest import gateway_on
 
 ASK = {"model": "claude-opus-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
@@ -62,7 +63,7 @@ def test_the_root_says_what_this_is(chat_process):
 def test_health_in_detail(chat_process):
     told = httpx.get(f"{chat_process.url}/health/detailed").json()
     assert told["backend"]["name"] == "openrouter"
-    assert set(told["processes"]) == {"web", "counter", "maintenance"}
+    assert set(told["processes"]) == {"web", "batches", "counter", "maintenance"}
     assert "sk-or-v1-ours" not in str(told)
 
 
@@ -90,14 +91,7 @@ def test_the_list_stands_without_the_upstream():
 
 
 def gateway_on_nothing():
-    from tests.fakes.gateway import GatewayProcess
-
-    return GatewayProcess(
-        "--no-prefect",
-        OPENROUTER_API_KEY="k",
-        OPENROUTER_BASE_URL="http://127.0.0.1:9/api/v1",
-        HEADGATE_RETRIES="0",
-    )
+    return WebProcess(HEADGATE_RETRIES="0")
 
 
 def test_no_upstream_is_an_api_error():
@@ -121,7 +115,7 @@ async def test_fifty_counts_at_once(chat_process, openrouter):
 
 def test_a_megabyte_is_counted(chat_process):
     body = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "some words " * 95_000}]}
-    answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens?beta=true", json=body, timeout=30)
+    answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens?beta=true", json=body)
     assert answer.json()["input_tokens"] > 100_000
 
 
@@ -141,7 +135,7 @@ def test_a_count_of_what_is_nested_too_deeply_is_refused(chat_process):
 def test_a_count_waits_for_the_counter_to_start():
     with GatewayProcess("--no-prefect") as gateway:
         body = {"model": "big", "messages": [{"role": "user", "content": "Hello"}]}
-        answer = httpx.post(f"{gateway.url}/v1/messages/count_tokens", json=body, timeout=30)
+        answer = httpx.post(f"{gateway.url}/v1/messages/count_tokens", json=body)
     assert answer.status_code == 200
 
 

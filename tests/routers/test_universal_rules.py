@@ -7,13 +7,13 @@ import httpx
 import openai
 import pytest
 
-from tests.fakes.gateway import GatewayProcess
+from tests.fakes.web import WebProcess
 from tests.routers.conftest import BRISK
 from tests.routers.universal import CASES, LOOK, ask, body_for, chunks_of, said
 
 
 @pytest.fixture
-def gateway(universal_process: GatewayProcess) -> GatewayProcess:
+def gateway(universal_process: WebProcess) -> WebProcess:
     return universal_process
 
 
@@ -138,7 +138,7 @@ def test_health_says_who_is_there(gateway):
 def test_without_a_key_a_provider_says_what_to_set():
     unreachable = "http://127.0.0.1:9"
     settings = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": unreachable, "HEADGATE_API_KEYS": "client-key"}
-    with GatewayProcess("--no-prefect", **BRISK, **settings) as process:
+    with WebProcess(**BRISK, **settings) as process:
         key = {"x-api-key": "client-key"}
         for path in ("providers", "health"):
             assert httpx.get(f"{process.url}/v1/universal/{path}").status_code == 401

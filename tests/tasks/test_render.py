@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tasks.backend import Outgoing, Reply
-from tasks.render import render_completion, render_message
+from tasks.render import render_completion, render_message, usage_summary
 from wire.answer import AnswerContext
 from wire.errors import UpstreamFailed
 from wire.names import ToolNames
@@ -45,6 +45,21 @@ def test_an_answer_of_another_form_is_an_upstreams_failure(render, wire, answer,
     with pytest.raises(UpstreamFailed) as raised:
         rendered(render, wire, answer, relayed=relayed)
     assert raised.value.retryable
+
+
+@pytest.mark.parametrize("odd", ["12", [1], {"a": 1}, None])
+def test_numbers_that_are_none_are_as_if_they_were_not_there(odd):
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    for usage in (dict.fromkeys(names, odd), {"output_tokens_details": odd}):
+        assert set(usage_summary(usage, odd).values()) == {None}
+    answer = MESSAGE | {"usage": {"output_tokens_details": 5, "output_tokens": odd, "cost": odd}}
+    assert rendered(render_message, "messages", answer).summary["output_tokens"] is None
+
+
+def test_numbers_of_an_answer_are_summed_up():
+    usage = {"input_tokens": 5, "output_tokens": 7.0, "output_tokens_details": {"thinking_tokens": 2}}
+    told = {name: value for name, value in usage_summary(usage, 0.5).items() if value is not None}
+    assert told == {"input_tokens": 5, "output_tokens": 7, "reasoning_tokens": 2, "cost_usd": 0.5}
 
 
 def test_an_answer_is_rendered():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.answers import call, calls, chunk, context, fold, run, sdk_message, sse
-from wire.chat_answer import to_message
+from wire.chat_answer import plain_message, to_message
 from wire.chat_bytes import ChatBytes
 from wire.errors import RateLimited, UpstreamFailed
 from wire.sse import SseDecoder
@@ -156,6 +156,45 @@ def test_stream_and_whole_are_equal(drawn: tuple[Json, list[Json]], web_search: 
     assert steady(whole) == steady(streamed)
     read = {name: value for name, value in sdk_message(out).items() if value is not None}
     assert read == {name: value for name, value in streamed.items() if value is not None}
+
+
+REASONS = st.sampled_from(["stop", "length", "tool_calls", "content_filter", "error", "", "odd", None, 7])
+USAGES = st.none() | st.dictionaries(
+    st.sampled_from(["prompt_tokens", "completion_tokens", "cache_creation_input_tokens", "cost"]),
+    st.integers(-1, 99),
+)
+BESIDE = st.dictionaries(
+    st.sampled_from(["native_finish_reason", "stop_reason", "error", "delta", "logprobs"]),
+    st.sampled_from([None, "refusal", "stop_sequence", "END", 0, {}]),
+    max_size=2,
+)
+
+
+@given(
+    replies() | st.builds(lambda text: {"role": "assistant", "content": text}, TEXT), REASONS, USAGES, BESIDE
+)
+def test_a_plain_answer_is_its_stream_folded(message: Json, reason: Any, usage: Any, beside: Json) -> None:
+    about = context(stop_sequences=("END",))
+    whole = completion(message, reason, usage=usage)
+    whole["choices"][0] |= beside
+    plain = plain_message(whole, whole["choices"][0], about)
+    if plain is not None:
+        said = chunk(message, reason)
+        said["choices"][0] |= {name: value for name, value in beside.items() if name != "delta"}
+        events = [{**said, **beside}, {"choices": [], "usage": usage}, "[DONE]"]
+        out, error = run(ChatBytes(about), [sse(*events)])
+        assert error is None
+        assert plain == fold(json.loads(frame.data) for frame in SseDecoder().feed(out))
+
+
+def test_only_text_and_nothing_else_is_plain() -> None:
+    def is_plain(message: Json) -> bool:
+        whole = completion(message)
+        return plain_message(whole, whole["choices"][0], context()) is not None
+
+    assert is_plain({"role": "assistant", "content": "a", "refusal": None, "tool_calls": []})
+    for beside in ({"refusal": "no"}, {"reasoning": "b"}, {"images": [{}]}, {"annotations": [{}]}):
+        assert not is_plain({"role": "assistant", "content": "a", **beside})
 
 
 def test_a_whole_call_list_without_index_is_one_call_each() -> None:

@@ -288,6 +288,7 @@ def test_earlier_thinking(dialect: Dialect, said: list[Any], made: Any) -> None:
 # ---- what holds for all ----
 
 
+@pytest.mark.no_cover  # tracing takes twice its time, and others run the same lines
 @settings(max_examples=300)
 @given(LOOSE_BODY, st.sampled_from(ALL))
 def test_only_what_is_taken_goes_out(body: dict[str, Any], dialect: Dialect) -> None:

@@ -18,7 +18,7 @@ from wire.chat_request import to_chat
 from wire.check import check_request
 from wire.dialects import DATABRICKS, OPENAI, OPENROUTER, Dialect
 from wire.errors import GatewayError
-from wire.interning import EACH, Interner, SharedMessage, SharedTools, parse_interned
+from wire.interning import EACH, MOST_BODIES, Interner, SharedMessage, SharedTools, parse_interned
 from wire.openai_request import from_openai
 
 MODEL = "openai/gpt-5"
@@ -50,6 +50,7 @@ def assert_same(body: dict[str, Any], interner: Interner, model: str = MODEL) ->
     assert ours == before
 
 
+@pytest.mark.no_cover  # tracing takes twice its time, and others run the same lines
 @given(LOOSE_BODY)
 def test_any_body_is_parsed_alike_at_first_and_again(body: dict[str, Any]) -> None:
     interner = Interner()
@@ -91,6 +92,7 @@ def test_odd_bodies_are_parsed_as_they_are(raw: bytes) -> None:
         assert parse_interned(raw, interner) == orjson.loads(raw)
 
 
+@pytest.mark.no_cover  # tracing takes twice its time, and others run the same lines
 @given(st.lists(conversations(), min_size=1, max_size=2), st.lists(st.booleans(), min_size=4, max_size=4))
 def test_conversations_that_grow_and_mix_become_the_same_chats(
     drawn: list[list[dict[str, Any]]], switches: list[bool]
@@ -254,3 +256,33 @@ def test_small_bodies_are_not_looked_up_and_large_ones_are() -> None:
     body = parse_body(orjson.dumps(large))
     assert type(body["messages"][0]) is SharedMessage
     assert type(body["tools"]) is SharedTools
+
+
+def test_a_body_that_comes_again_is_equal_and_its_fields_are_ones_own() -> None:
+    interner = Interner()
+    raw = orjson.dumps(request(user("hello"), assistant("x" * 9000)))
+    first = parse_interned(raw, interner)
+    first["stream"] = True
+    first["messages"].append(user("more"))
+    again = parse_interned(raw, interner)
+    again["messages"].clear()
+    assert parse_interned(raw, interner) == orjson.loads(raw)
+    assert again["messages"] == []
+
+
+def test_bodies_of_one_length_and_end_are_not_mixed_up() -> None:
+    interner = Interner()
+    for word in ("one", "two", "one"):
+        raw = orjson.dumps(request(user(word), user("y" * 9000)))
+        assert parse_interned(raw, interner)["messages"][0] == user(word)
+
+
+def test_whole_bodies_are_not_kept_without_end() -> None:
+    interner = Interner()
+    raw = orjson.dumps(request(user("z" * 500_000)))
+    for count in range(12):
+        parse_interned(raw[:-1] + b" " * count + b"}", interner)
+    assert sum(length for length, _ in interner._bodies) == interner._bodies_size <= MOST_BODIES
+    large = orjson.dumps(request(user("z" * 1_100_000)))
+    parse_interned(large, interner)
+    assert all(length < 1_000_000 for length, _ in interner._bodies)

@@ -57,17 +57,18 @@ class SocketSink(asyncio.Protocol):
         self._withheld: set[bytes] = set()
         self._skipped = 0
 
-    def begin(self, run: Run) -> None:
-        """Send the start of a run, if there is room for it."""
+    def begin(self, run: Run) -> bool:
+        """Send the start of a run, if there is room for it; False if it is withheld."""
         if self._allowance is not None and not run.keep and not self._allowance.take():
             self._withheld.add(run.id.bytes)
-            return
+            return False
         try:
             body = frames.start_body(run)
             if len(self._open) < OPEN_RUNS and self._put(frames.START, run.id.bytes, body, keep=run.keep):
                 self._open.add(run.id.bytes)
         except Exception:  # noqa: BLE001 - a request never fails for its record
             self.dropped += 1
+        return True
 
     def end(self, run: Run) -> None:
         """Send the end of a run, whole if it can be."""

@@ -1,0 +1,68 @@
+"""Batches and drafts deleted: out of sight at once, then their rows in steps, so that nobody waits long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, or_, select, update
+
+from coordinators.batch_leases import is_abandoned
+from coordinators.batch_tables import DELETED, DRAFT, ENDED, attempts, batches, items, results
+from coordinators.database import now
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from coordinators.database import Database
+
+_STEP = 2000
+
+
+def hide(connection: Connection, batch_id: str) -> int | None:
+    """Take an ended batch out of sight, and give its number; None if there is none that has ended."""
+    hiding = update(batches).where(batches.c.id == batch_id, batches.c.state == ENDED)
+    return connection.execute(
+        hiding.values(state=DELETED, idempotency_key=None).returning(batches.c.num)
+    ).scalar()
+
+
+def hide_old(connection: Connection, keep_seconds: float) -> int:
+    """Take batches that ended so long ago, and drafts without a maker, out of sight; gives how many."""
+    old = (batches.c.state == ENDED) & (batches.c.ended_at < now(connection) - keep_seconds)
+    hiding = update(batches).where(or_(old, is_abandoned(connection)))
+    return connection.execute(hiding.values(state=DELETED, idempotency_key=None)).rowcount
+
+
+def give_up(connection: Connection, num: int) -> None:
+    """Take a draft out of sight of its maker."""
+    connection.execute(
+        update(batches).where(batches.c.num == num, batches.c.state == DRAFT).values(state=DELETED)
+    )
+
+
+def hidden(connection: Connection) -> list[int]:
+    """Give the numbers of batches whose rows are still to be deleted."""
+    return list(connection.execute(select(batches.c.num).where(batches.c.state == DELETED)).scalars())
+
+
+async def remove(database: Database, num: int) -> None:
+    """Delete all rows of a batch that is out of sight; what is left of it after a failure a sweep finds."""
+    last = await database.read(_last, num)
+    for first in range(0, last + 1, _STEP):
+        await database.write(_remove_items, num, first, first + _STEP - 1)
+    await database.write(_remove_batch, num)
+
+
+def _last(connection: Connection, num: int) -> int:
+    last = connection.execute(select(func.max(items.c.seq)).where(items.c.batch == num)).scalar()
+    return -1 if last is None else int(last)
+
+
+def _remove_items(connection: Connection, num: int, first: int, last: int) -> None:
+    for table in (results, attempts, items):
+        connection.execute(delete(table).where(table.c.batch == num, table.c.seq.between(first, last)))
+
+
+def _remove_batch(connection: Connection, num: int) -> None:
+    """Delete a batch's own row; what refers to it goes with it."""
+    connection.execute(delete(batches).where(batches.c.num == num, batches.c.state == DELETED))
