@@ -14,7 +14,9 @@ if command -v uv >/dev/null 2>&1; then
   uv pip sync --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes requirements.lock
   uv pip install --quiet --python "$venv/bin/python" --no-deps --editable .
 else
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+  # The lock names everything, so nothing is left to resolve; pip before 23.3 resolves an extra
+  # (google-auth[requests]) to the newest release, whatever the lock pins, and then refuses it.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
   # hatchling is locked like everything else, so the build needs no environment of its own.
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 fi
