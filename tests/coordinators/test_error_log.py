@@ -285,7 +285,7 @@ class House:
 def test_every_kind_of_place_is_found():
     found = [
         (site.kind, site.function, site.type, site.hash is not None)
-        for site in sites_of({"tasks/x.py": SOURCE})
+        for site in sites_of({"tasks/planted.py": SOURCE})
     ]
     assert found == [
         ("step", "one", "", False),
@@ -309,11 +309,11 @@ def test_a_multi_line_raise_and_an_inner_function_have_the_scans_hashes(tmp_path
     source = source.replace('@pipeline(name="x")', "").replace("async def one", "def one")
     source = source.replace("errors.Broken", "Broken").replace("raise found", "inner()")
     source += "class Broken(Exception): pass\n"
-    file = str(ROOT / "tasks" / "x.py")
+    file = str(ROOT / "tasks" / "planted.py")
     monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(True), file))
     names: dict = {}
     exec(compile(source, file, "exec"), names)
-    scanned = {site.hash: site for site in sites_of({"tasks/x.py": source}) if site.hash}
+    scanned = {site.hash: site for site in sites_of({"tasks/planted.py": source}) if site.hash}
     chain = raised(names["one"])
     assert scanned[origin_of(chain.__cause__ or chain.__context__ or chain).hash].type == "Broken"
     assert scanned[origin_of(raised(names["House"]().two)).hash].function.endswith("inner")

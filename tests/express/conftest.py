@@ -27,10 +27,13 @@ class PrefectReader:
             return found
 
     async def flow_run(self, name: str, state: str | None = None) -> dict[str, Any]:
-        """Wait for the flow run of this name, in this state if one is named."""
+        """Wait for the flow run of this name, in this state if one is named.
+
+        Prefect's server shows a state's name a moment before the state itself.
+        """
         while True:
             found = await self.filter("flow_runs", flow_runs={"name": {"any_": [name]}})
-            if found and state in {None, found[0]["state_name"]}:
+            if found and (state is None or state == found[0]["state_name"] and found[0]["state"]):
                 return found[0]
             await asyncio.sleep(0.05)
 
@@ -41,7 +44,8 @@ class PrefectReader:
         """
         while True:
             found = await self.of_run("task_runs", flow_run_id)
-            if sum(t["state_name"] in {"Completed", "Failed", "Cancelled"} for t in found) >= count:
+            done = [t for t in found if t["state_name"] in {"Completed", "Failed", "Cancelled"}]
+            if len(done) >= count and all(t["state"] for t in done):
                 break
             await asyncio.sleep(0.1)
         names: dict[str, str] = {}
