@@ -33,7 +33,7 @@ class PrefectReader:
         """
         while True:
             found = await self.filter("flow_runs", flow_runs={"name": {"any_": [name]}})
-            if found and (state is None or state == found[0]["state_name"] and found[0]["state"]):
+            if found and (state is None or (state == found[0]["state_name"] and found[0]["state"])):
                 return found[0]
             await asyncio.sleep(0.05)
 
