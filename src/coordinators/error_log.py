@@ -9,11 +9,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import orjson
 
 from coordinators.current import answered_before, current_exchange
+from coordinators.prefect_links import run_link
 from coordinators.quotes import without_quotes
 from express.origins import file_of, frames, is_ours, origin_of, source_line
 from wire.errors import GatewayError
@@ -165,9 +165,7 @@ class ErrorLog:
         }
 
     def _run(self, name: str) -> dict[str, Any]:
-        # The recorder makes the flow run, later: its id is the server's, its name is ours.
-        link = f"{self._ui_url}/runs?flow-run-search={quote(name)}" if self._ui_url else None
-        return {"name": name, "link": link}
+        return {"name": name, "link": run_link(self._ui_url, name) if self._ui_url else None}
 
 
 def moment(at: float | None = None) -> str:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 
 class Begun(NamedTuple):
-    """A request that has not ended: its flow's name, and the id of its express run."""
+    """A request that has not ended: its flow's name, and its express run's id and name."""
 
     exchange: Exchange
     flow: str
     run_id: UUID
+    run_name: str
 
 
 class Ending(NamedTuple):  # a dataclass costs four times as much to make, which every request pays

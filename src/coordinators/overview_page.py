@@ -12,6 +12,7 @@ from coordinators.lately import number
 from coordinators.overview_charts import hour_charts, hour_rows
 from coordinators.overview_days import day_view
 from coordinators.overview_words import cut, dollars, grouped
+from coordinators.prefect_links import run_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,11 +87,16 @@ class Page:
             self._environment.filters |= {"dollars": dollars, "count": _count, "cut": _cut}
         return self._environment
 
-    def _run_url(self, run: Any) -> str | None:
-        known = str(run or "")
+    def _request_run(self, line: Json) -> str | None:
+        """Give where a request's run is shown: its page has an id that only the Prefect server knows."""
+        name = line.get("run")
+        return run_link(self._ui_url, str(name)) if self._ui_url is not None and name else None
+
+    def _batch_run(self, flow_run_id: Any) -> str | None:
+        known = str(flow_run_id or "")
         if self._ui_url is None or not _RUN_ID.fullmatch(known):
             return None
-        return f"{self._ui_url}/runs/flow-run/{known}"
+        return run_link(self._ui_url, "", known)
 
     def _row(self, line: Json) -> Json:
         """Give a request's row, as the table shows it."""
@@ -116,7 +122,7 @@ class Page:
             "ms": _ms(line.get("ms")),
             "cache": str(line.get("cache") or ""),
             "hash": _hash(line.get("error_hash")),
-            "run": self._run_url(line.get("run_id")),
+            "run": self._request_run(line),
         }
 
     def _begun(self, line: Json) -> Json:
@@ -130,7 +136,7 @@ class Page:
             "model": _cut(line.get("model") or "(none)", 80),
             "backend": _cut(line.get("backend") or "—", 40),
             "attempts": _count(line.get("attempts")),
-            "run": self._run_url(line.get("run_id")),
+            "run": self._request_run(line),
         }
 
     def _batch(self, row: Json) -> Json:
@@ -140,7 +146,7 @@ class Page:
             "percent": int(100 * row["done"] / row["items"]) if row["items"] else 100,
             "created": row["created"][:16].replace("T", " "),
             "cost": dollars(row["cost"]),
-            "run": self._run_url(row["flow_run"]),
+            "run": self._batch_run(row["flow_run"]),
         }
 
 

@@ -95,6 +95,7 @@ def begun_line(begun: Begun, scrubber: Scrubber) -> dict[str, Any]:
         "model": exchange.model[:100],
         "backend": exchange.tried[-1].backend if exchange.tried else None,
         "attempts": exchange.attempts,
+        "run": begun.run_name,
     }
     scrubber.event(line, _PLAIN)
     line["run_id"] = str(begun.run_id)

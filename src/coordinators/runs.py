@@ -116,7 +116,7 @@ class OpenRun:
 
     def begun(self) -> Begun:
         """Say what is under way."""
-        return Begun(self._exchange, self._flow.name, self._run.id)
+        return Begun(self._exchange, self._flow.name, self._run.id, self._run.name)
 
     def open_step(self, name: str) -> StepRecord:
         """Start a step that goes on after the flow's function returned."""

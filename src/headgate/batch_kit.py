@@ -14,6 +14,7 @@ from coordinators.owners import this_owner
 from headgate.app import Parts
 
 if TYPE_CHECKING:
+    from coordinators.error_log import ErrorLog
     from headgate.instance import Instance
     from headgate.settings import Settings
     from tasks.batch import BatchStore
@@ -52,6 +53,11 @@ class BatchParts:
             at_once=settings.batch_concurrency + max(2, settings.batch_concurrency // 2),
             grace=settings.grace_seconds,
         )
+
+    @property
+    def errors(self) -> ErrorLog:
+        """Where errors are noted."""
+        return self._parts.recording.errors
 
     async def start(self) -> None:
         """Read prices and limits, before requests are answered."""

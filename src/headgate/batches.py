@@ -23,7 +23,7 @@ from headgate import garbage
 from headgate.instance import Instance
 from headgate.logs import configure_logs
 from headgate.parent import follow_parent
-from headgate.recording import scrubber_of
+from headgate.recording import scrubber_of, watch
 from headgate.settings import load_settings
 from tasks.batch import StoreFailed
 
@@ -117,6 +117,7 @@ class Batches:
         from headgate.batch_kit import BatchParts, assemble_prefect  # noqa: PLC0415 - likewise
 
         parts = BatchParts(self._settings, self._instance, self._store)
+        watch(asyncio.get_running_loop(), parts.errors)
         await parts.start()
         runs = assemble_prefect(self._settings, self._instance)
         engine = BatchEngine(parts.kit, runs, self._settings.work_pool)

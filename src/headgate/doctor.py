@@ -152,8 +152,9 @@ async def _prefect(settings: Settings) -> Finding:
         return Finding("prefect", f"embedded, data in {settings.data_dir / 'prefect'}")
     reply = await fetch(f"{url.rstrip('/')}/health", seconds=5)
     if reply.status == 200:
-        return Finding("prefect", f"{url} answers")
-    return Finding("prefect", f"PREFECT_API_URL={url} does not answer; start it, or unset it", bad=True)
+        return Finding("prefect", f"{without_password(url)} answers")
+    told = f"PREFECT_API_URL={without_password(url)} does not answer; start it, or unset it"
+    return Finding("prefect", told, bad=True)
 
 
 def _claude() -> Finding:

@@ -70,6 +70,8 @@ class HealthParts:
         processes = instance.child_states()
         running = all(child.get("state") == "running" for child in processes.values())
         recorder = {**parts["recorder"]}
+        api_url = instance.prefect_api_url
+        shown_url = without_password(api_url) if api_url is not None else None
         state = {"down": "unreachable", "degraded": "ok"}.get(recorder["state"], recorder["state"])
         return {
             "status": worst(parts) if running else "degraded",
@@ -82,7 +84,7 @@ class HealthParts:
             },
             "backends": [backend.state() for backend in self._backends.backends.values()],
             "runs": instance.runs,
-            "prefect": {"api_url": instance.prefect_api_url, "ui_url": instance.prefect_ui_url},
+            "prefect": {"api_url": shown_url, "ui_url": instance.prefect_ui_url},
             "recorder": recorder | {"state": state},
             "streams_open": gateway.streams_open,
             "processes": processes,

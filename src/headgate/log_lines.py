@@ -22,6 +22,7 @@ PLAIN = frozenset({"level", "timestamp", "request_id", "run", "run_id", "flow", 
 """What no secret gets into: made by us."""
 
 _LONGEST = 4000
+_NOTED = frozenset({"error", "critical", "exception"})
 _OTHERS = ("prefect", "uvicorn", "fastapi", "LiteLLM", "litellm", "asyncio", "aiohttp", "httpx", "sqlalchemy")
 
 
@@ -32,14 +33,19 @@ def add_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def tell_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Put in an exception's place where it was raised and how it came there, without what it may quote."""
+def tell_exception(_: WrappedLogger, level: str, event: EventDict) -> EventDict:
+    """Put in an exception's place where it was raised and how it came there, without what it may quote.
+
+    From `error` on it is noted in the server's error log too, if there is one and it is not there yet.
+    """
     given = event.pop("exc_info", None)
     if not given:
         return event
     error = _exception(given)
     if error is None:
         return event
+    if others.errors is not None and level in _NOTED:
+        others.errors.note(error, crashed=True, said=str(event.get("event"))[:200])
     event.setdefault("error_hash", origin_of(error).hash)
     event["exception"] = rendered(error)
     return event

@@ -27,7 +27,7 @@ from headgate.instance import Instance
 from headgate.log_lines import adopt_loggers
 from headgate.logs import configure_logs
 from headgate.parent import follow_parent
-from headgate.recording import scrubber_of, start_recording, watch_loop
+from headgate.recording import scrubber_of, start_recording, watch
 from headgate.scheduling import follow, scheduled_batches
 from headgate.settings import load_settings
 from headgate.usage_parts import UsageFolding
@@ -157,7 +157,7 @@ async def run() -> None:
     follow_parent(partial(ended.set_result, b""))
     recording = start_recording(settings, instance, "maintenance")
     errors = recording.errors
-    watch_loop(asyncio.get_running_loop(), errors)
+    watch(asyncio.get_running_loop(), errors)
     folders = OldFolders(settings.log_dir.absolute(), keep=settings.log_keep, days=settings.log_keep_days)
     old = Leftovers(folders, folder_of(settings))
     cache: Cleaner[Store] | None = None

@@ -153,6 +153,13 @@ def start_recording(
     )
 
 
+def watch(loop: asyncio.AbstractEventLoop, errors: ErrorLog) -> None:
+    """Note all that goes wrong in a process which answers no HTTP: uncaught, in its loop, or logged."""
+    watch_process(errors)
+    watch_logs(errors)
+    watch_loop(loop, errors)
+
+
 def watch_process(errors: ErrorLog) -> None:
     """Note what nobody catches in this process and its threads, and log it.
 
@@ -177,7 +184,7 @@ def watch_process(errors: ErrorLog) -> None:
 
 
 def watch_logs(errors: ErrorLog) -> None:
-    """Note the exceptions that libraries log."""
+    """Note the exceptions that are logged from `error` on, by us and by libraries."""
     others.errors = errors
 
 

@@ -16,12 +16,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 import structlog
 
+from coordinators.prefect_links import run_link
 from coordinators.prefect_server import PrefectServer
+from coordinators.scrubbing import without_password
 from headgate.children import Child
 from headgate.settings import BackendName, SettingsError
 
@@ -62,9 +63,10 @@ async def prefect_server(settings: Settings, tell: Callable[[str], None]) -> Asy
     if named is not None:
         if not await asyncio.to_thread(_answers, f"{named.rstrip('/')}/health", _prefect_headers()):
             raise SettingsError(
-                f"PREFECT_API_URL: no Prefect server answers at {named}; start it, or unset it"
+                f"PREFECT_API_URL: no Prefect server answers at {without_password(named)}; "
+                "start it, or unset it"
             )
-        yield Where(named, named.rstrip("/").removesuffix("/api"), "PREFECT_API_URL")
+        yield Where(named, without_password(named).rstrip("/").removesuffix("/api"), "PREFECT_API_URL")
         return
     ui_url = await asyncio.to_thread(_ui_of_gateway, settings.local_url)
     if ui_url is not None:
@@ -223,9 +225,7 @@ def _link(ui_url: str | None, name: str, flow_run: UUID | None) -> str | None:
     """Give where the run is shown: by its id, or found by its name."""
     if ui_url is None:
         return None
-    return (
-        f"{ui_url}/runs/flow-run/{flow_run}" if flow_run else f"{ui_url}/runs?flow-run-search={quote(name)}"
-    )
+    return run_link(ui_url, name, str(flow_run) if flow_run else None)
 
 
 def new_key() -> str:

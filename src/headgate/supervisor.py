@@ -19,6 +19,7 @@ import structlog
 
 from coordinators.http_upstream import HttpUpstream
 from coordinators.prefect_server import PrefectServer, free_port
+from coordinators.scrubbing import without_password
 from headgate.backends import assemble
 from headgate.children import Child
 from headgate.choice import address_of, choose_backend
@@ -144,7 +145,7 @@ class Supervisor:
         demo_url = await self._start_demo() if choice.backend == BackendName.DEMO else None
         api_url, ui_url, runs = settings.prefect_api_url, None, settings.runs
         if api_url is not None:
-            ui_url = api_url.removesuffix("/api")
+            ui_url = without_password(api_url).rstrip("/").removesuffix("/api")
         elif self._with_prefect and runs != "off":
             self._prefect = PrefectServer(settings.data_dir, port=settings.prefect_port)
             self._prefect.choose_port()
@@ -184,8 +185,8 @@ class Supervisor:
         if self._prefect is not None:
             await self._prefect.start()
         if instance.runs == "express":
-            api_url = self._prefect.url if self._prefect is not None else str(instance.prefect_api_url)
-            argv = ["recorder", "express.recorder", "--socket", instance.recorder_socket, "--api", api_url]
+            # The Prefect API's address goes by the environment: it may have a password.
+            argv = ["recorder", "express.recorder", "--socket", instance.recorder_socket]
             await self._keep_watched(argv, env)
         await self._keep_watched(["batches", "headgate.batches"], env)
         await self._keep_watched(["maintenance", "headgate.maintenance"], env)

@@ -17,6 +17,7 @@ from headgate import garbage
 from headgate.batches import end_on_signals, opened_store
 from headgate.choice import choose_backend
 from headgate.instance import WORKER, Instance
+from headgate.recording import watch
 from headgate.settings import BackendName, SettingsError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ async def work(settings: Settings, pool: str | None, limit: int) -> None:
     instance = Instance(WORKER, runtime, choice.backend, choice.why, runs="off")
     parts, thread = BatchParts(settings, instance, store), PrefectThread()
     garbage.settle()
+    watch(asyncio.get_running_loop(), parts.errors)
     try:
         await parts.start()
         await PoolWorker(parts.kit, thread, pool, limit=limit).work(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ import pytest
 from tests.e2e.browser import chromium, rendered, screenshot
 from tests.e2e.conftest import CACHE
 from tests.e2e.gateways import Headgate, free_port
+from tests.e2e.tab import Tab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.fakes.handle import FakeOpenRouter
 
@@ -31,12 +32,14 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
-@pytest.fixture
-def recording(openrouter: FakeOpenRouter, tmp_path: Path) -> Iterator[tuple[Headgate, str]]:
+@pytest.fixture(scope="module")
+def recording(
+    openrouter_process: FakeOpenRouter, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Headgate, str]]:
     """Give a gateway with its own Prefect server, and the server's address without `/api`."""
-    prefect = free_port()
-    settings = {"PREFECT_SERVER_API_PORT": str(prefect)}
-    with Headgate(tmp_path / "headgate", openrouter.base_url, "chat", **settings) as gateway:
+    prefect, folder = free_port(), tmp_path_factory.mktemp("recording")
+    settings = {"PREFECT_SERVER_API_PORT": str(prefect), "HEADGATE_RETRIES": "0"}
+    with Headgate(folder / "headgate", openrouter_process.base_url, "chat", **settings) as gateway:
         limit = time.monotonic() + PREFECT_SECONDS
         while "Prefect UI is up" not in gateway.log.read_text():
             assert time.monotonic() < limit, gateway.log.read_text()
@@ -94,3 +97,31 @@ def test_a_run_and_its_steps_are_seen_in_the_browser(
     screenshot(page, picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000
+
+
+def test_a_failure_is_found_by_its_hash_and_by_the_overviews_link(
+    recording: tuple[Headgate, str], openrouter: FakeOpenRouter
+) -> None:
+    gateway, prefect = recording
+    openrouter.script({"status": 502, "message": "the upstream is ill", "times": 0})
+    client = anthropic.Anthropic(base_url=gateway.url, api_key="none", max_retries=0)
+    with client, pytest.raises(anthropic.InternalServerError) as caught:
+        client.messages.create(model="big", max_tokens=5, messages=[{"role": "user", "content": "Hello"}])
+    found = re.search(r"\[error ([0-9a-f]{12})\]$", caught.value.body["error"]["message"])  # type: ignore[index]
+    assert found, caught.value.body
+    request_id = caught.value.response.headers["request-id"]
+    run = wait_for_run(prefect, request_id, {"call_backend-0"})
+    assert run["state_type"] == "FAILED"
+    tagged = fetch(
+        f"{prefect}/api/flow_runs/filter", {"flow_runs": {"tags": {"all_": [f"error:{found[1]}"]}}}
+    )
+    assert [one["id"] for one in tagged] == [run["id"]]
+
+    with Tab() as tab:
+        tab.open(f"{gateway.url}/overview")
+        link = f"document.querySelector('a[href$=\"messages-{request_id}\"]')"
+        tab.until(f"{link} !== null")
+        tab.open(str(tab.run(f"{link}.href")))
+        tab.until(f"document.body.innerText.includes('messages-{request_id}')")
+        tab.until("document.body.innerText.includes('Failed')")
+        tab.screenshot(CACHE / "overview-link.png")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -185,13 +187,20 @@ def test_a_store_that_is_used_is_asked(checked):
 
 
 def test_prefect_and_the_recorder_that_cannot_be_reached(openrouter):
-    settings = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "HEADGATE_RUNS": "express"}
+    settings = {"PREFECT_API_URL": "http://me:hidden-word@127.0.0.1:9/api", "HEADGATE_RUNS": "express"}
     with gateway_on(openrouter, whole=True, **settings) as gateway:
         told = httpx.get(f"{gateway.url}/health/detailed").json()
+        assert told["prefect"] == {"api_url": "http://127.0.0.1:9/api", "ui_url": "http://127.0.0.1:9"}
         assert told["parts"]["prefect"]["state"] == "down"
         assert "cannot connect" in told["parts"]["prefect"]["last_error"]
         assert told["status"] == "degraded"
         assert httpx.get(f"{gateway.url}/health/ready").status_code == 200  # it serves all the same
+        pages = [httpx.get(f"{gateway.url}{path}").text for path in ("/", "/health/detailed", "/overview")]
+        files = [path for path in Path(gateway.folder.name).rglob("*") if path.is_file()]
+        told_of = pages + gateway.output + [path.read_bytes().decode("latin-1") for path in files]
+        assert any("http://127.0.0.1:9" in one for one in told_of)
+        assert [one for one in told_of if "hidden-word" in one] == []
+        assert [line for line in _command_lines() if "hidden-word" in line] == []
 
 
 def test_a_process_that_ended_by_itself_leaves_its_last_error(openrouter):
@@ -206,6 +215,12 @@ def test_a_process_that_ended_by_itself_leaves_its_last_error(openrouter):
             time.sleep(0.2)
         assert part["last_error"] == "ended by itself with -9"
         assert part["last_error_at"]
+
+
+def _command_lines() -> list[str]:
+    """Give the command lines of all processes, as anybody on the machine sees them."""
+    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return told.stdout.splitlines()
 
 
 def _part(gateway: GatewayProcess, process: str) -> dict[str, Any]:

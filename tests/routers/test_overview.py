@@ -128,7 +128,7 @@ def test_a_request_has_its_row(seen, openrouter):
     row = page.text["requests"].split("openai/gpt-5-row")[1][:200]
     assert re.search(r"openrouter\s+1\u202f234\s+56\s+\$0\.2500\s+\d+ ms\s+\d+ ms", row), row
     links = [str(attrs["href"]) for attrs in page.named("a")]
-    run = re.compile(r"http://127\.0\.0\.1:9/runs/flow-run/[0-9a-f-]{36}")
+    run = re.compile(r"http://127\.0\.0\.1:9/runs\?flow-run-search=streaming-req_\w+")
     assert any(run.fullmatch(link) for link in links), links
 
 

@@ -1,4 +1,4 @@
-"""`python -m express.recorder --socket PATH --api URL`: the recorder process.
+"""`python -m express.recorder --socket PATH [--api URL]`: the recorder process.
 
 It ends on SIGTERM, or when its standard input does, after it has written what it can in 5 s.
 """
@@ -17,11 +17,14 @@ from express.recorder.process import NICENESS, Recorder, serve_until_told
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="express.recorder", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="the Unix socket to listen on")
-    parser.add_argument("--api", required=True, help="the Prefect API, as http://127.0.0.1:4200/api")
+    parser.add_argument("--api", help="the Prefect API, if not the one in PREFECT_API_URL")
     options = parser.parse_args(arguments)
+    api = options.api or os.environ.get("PREFECT_API_URL")
+    if not api:
+        parser.error("name the Prefect API: --api or PREFECT_API_URL, as http://127.0.0.1:4200/api")
     with suppress(OSError):
         os.nice(NICENESS)
-    asyncio.run(_serve(options.socket, options.api))
+    asyncio.run(_serve(options.socket, api))
 
 
 async def _serve(socket: Path, api: str) -> None:
