@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from coordinators.error_log import moment
 from coordinators.line_files import set_aside
 from coordinators.server_folder import ServerFolder, server_folders
 
@@ -95,6 +96,13 @@ class Seen:
 _PLACE = ("hash", "type", "module", "function", "file", "line", "code", "message", "status")
 
 
+@dataclass(slots=True)
+class _Budget:
+    """How many bytes may still be read, of all files together."""
+
+    left: int
+
+
 class ErrorReader:
     """Reads the errors of all servers that left a folder in `log_dir`, the newest first."""
 
@@ -103,20 +111,34 @@ class ErrorReader:
         self._most_bytes = most_bytes
 
     def records(self, wanted: Wanted | None = None) -> Iterator[Record]:
-        """Give what is looked for, newest first within each server; `server` names whose it is."""
-        left = self._most_bytes
+        """Give what is looked for, newest first; `server` names whose it is."""
+        budget = _Budget(self._most_bytes)
+        shut = sorted(((_written(one), one) for one in self._folders(wanted)), key=_when)
+        begun: list[tuple[str, Record, Iterator[Record]]] = []
+        while shut or begun:
+            begun.sort(key=_when)
+            # A file has nothing newer than when it was last written, so those of long ago stay unread.
+            if shut and (not begun or shut[-1][0] >= begun[-1][0]):
+                source = self._records_of(shut.pop()[1], wanted, budget)
+            else:
+                _, record, source = begun.pop()
+                yield record
+            if (following := next(source, None)) is not None:
+                begun.append((str(following.get("time", "")), following, source))
+
+    def _records_of(self, folder: ServerFolder, wanted: Wanted | None, budget: _Budget) -> Iterator[Record]:
+        """Give one server's records, newest first."""
         sign = f'"hash":"{wanted.hash}"'.encode() if wanted is not None and wanted.hash else b""
-        for folder in self._folders(wanted):
-            for path in (folder.errors, *set_aside(folder.errors)):
-                lines = _last_lines(path, left)
-                left -= sum(map(len, lines))
-                for line in reversed(lines):
-                    if sign in line and (record := _read(line)) is not None:
-                        record["server"] = folder.id
-                        if wanted is None or wanted.matches(record):
-                            yield record
-                if left <= 0:
-                    return
+        for path in (folder.errors, *set_aside(folder.errors)):
+            lines = _last_lines(path, budget.left)
+            budget.left -= sum(map(len, lines))
+            for line in reversed(lines):
+                if sign in line and (record := _read(line)) is not None:
+                    record["server"] = folder.id
+                    if wanted is None or wanted.matches(record):
+                        yield record
+            if budget.left <= 0:
+                return
 
     def _folders(self, wanted: Wanted | None) -> list[ServerFolder]:
         if wanted is None or wanted.server is None:
@@ -187,6 +209,18 @@ def _groups(record: Record) -> Iterable[tuple[str, str]]:
 
 def _newest(records: list[Record], count: int) -> list[Record]:
     return sorted(records, key=lambda one: str(one.get("time", "")), reverse=True)[:count]
+
+
+def _when(one: tuple[str, Any] | tuple[str, Any, Any]) -> str:
+    return one[0]
+
+
+def _written(folder: ServerFolder) -> str:
+    """Give when the folder's errors were last written to, as records tell times, and a second more."""
+    try:
+        return moment(folder.errors.stat().st_mtime + 1)
+    except OSError:
+        return ""
 
 
 def _last_lines(path: Path, most: int) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from coordinators.line_files import LineFile
     from coordinators.observing import Begun, Ending
     from coordinators.scrubbing import Scrubber
+    from tasks.exchange import Exchange
 
 # made by us, or a word of a short list, or the upstream's own id
 _PLAIN = frozenset(
@@ -35,7 +37,7 @@ _PLAIN = frozenset(
 
 
 class RequestLog:
-    """Notes how each request ended (`coordinators.observing.Observer`).
+    """Notes how each request ended (`coordinators.observing.Observer`), or that it was refused at once.
 
     What went well is also passed to `echo`, if there is one: the same line, instead of another of the log's.
     """
@@ -58,6 +60,35 @@ class RequestLog:
         self._file.add(written)
         if self._echo is not None and ending.status == 200:
             self._echo(written)
+
+    def refused(self, line: dict[str, Any]) -> None:
+        """Write the line of a request that was refused before any flow was run for it."""
+        self._scrubber.event(line, _PLAIN)
+        self._file.add(orjson.dumps(line, default=str))
+
+
+def refused_line(request_id: str, path: str, exchange: Exchange | None, **said: Any) -> dict[str, Any]:
+    """Give what is known of a request that no flow was run for, whatever it was; `said` is how it ended."""
+    line: dict[str, Any] = {
+        "time": moment(),
+        "event": "request",
+        "id": request_id,
+        "request_id": request_id,
+        "flow": None,
+        "path": path,
+        "model": None,
+        "backend": None,
+        **said,
+    }
+    if exchange is not None:
+        line |= {
+            "model": exchange.model[:100],
+            "ms": round((time.time() - exchange.started) * 1000, 1),
+            "stream": exchange.stream,
+            "session": exchange.session[:80] if exchange.session else None,
+            "body_bytes": len(exchange.raw),
+        }
+    return line
 
 
 def request_line(ending: Ending, scrubber: Scrubber) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import asyncio
 import re
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import structlog
 
@@ -117,6 +117,11 @@ class Traces:
     def queued(self) -> int:
         """How many wait to be sent."""
         return len(self._queue)
+
+    @property
+    def state(self) -> Literal["idle", "ok", "down"]:
+        """How the collector is, as far as was seen; `idle` before the first trace."""
+        return "down" if self._trouble else "idle" if self._thread is None else "ok"
 
     def ended(self, ending: Ending) -> None:
         """Queue a request's trace, unless its caller does not record it or there are too many."""

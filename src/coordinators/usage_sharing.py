@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
@@ -61,6 +61,11 @@ class UsageSharing:
         self._version: Version | None = None
         self._failed = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> Literal["idle", "ok", "down"]:
+        """How the store is; `idle` while nobody needed it yet."""
+        return "down" if self._failed else "idle" if self._way is None else "ok"
 
     async def start(self) -> None:
         """Read the keys, so that none is missing from the first request on, and begin to share."""

@@ -144,6 +144,8 @@ class Parts:
             admins,
             self._batch_store,
             usage=self.usage,
+            traces=self.observing.traces,
+            lost=self._lost,
             workers=self.observing.workers,
             http=self.http,
             readiness=readiness or Readiness(),
@@ -200,7 +202,7 @@ def create_app(settings: Settings, instance: Instance, sink: Sink | None = None)
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = Parts(settings, instance, sink, readiness=app.state.readiness)
         await parts.usage.start()
-        app.state.errors = parts.recording.errors
+        app.state.errors, app.state.requests = parts.recording.errors, parts.recording.requests
         watch_loop(asyncio.get_running_loop(), parts.recording.errors)
         app.state.gateway = parts.gateway
         app.state.cache_admin = parts.cache_admin

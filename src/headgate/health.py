@@ -14,7 +14,7 @@ from tasks.batch import StoreFailed
 from wire.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from coordinators.answer_cache import AnswerCache
     from coordinators.gateway import Gateway
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from coordinators.lanes import BackendLanes
     from coordinators.lately import Lately
     from coordinators.routing import RoutingTable
+    from coordinators.traces import Traces
     from headgate.batch_parts import BatchStoreOpener
     from headgate.instance import Instance
+    from headgate.usage_parts import UsageParts
 
 _PREFECT_SECONDS = 1.5
 
@@ -42,6 +44,9 @@ class HealthParts:
         batches: BatchStoreOpener,
         http: HttpUpstream,
         *,
+        providers: Sequence[BackendLanes],
+        usage: UsageParts,
+        traces: Traces | None,
         lost: Callable[[], Mapping[str, int]],
         lately: Lately,
         look: Callable[[], Awaitable[None]],
@@ -51,15 +56,20 @@ class HealthParts:
         self._cache = cache
         self._batches = batches
         self._http = http
+        self._providers = providers
+        self._usage = usage
+        self._traces = traces
         self._lost = lost
         self._lately = lately
         self._look = look
         probes: dict[str, Callable[[], Awaitable[Part]]] = {
             "cache": self._of_cache,
             "batch_store": self._of_batches,
+            "usage_store": self._of_usage,
             "recorder": self._of_recorder,
             "prefect": self._of_prefect,
             "log_folder": self._of_log_folder,
+            "traces": self._of_traces,
         }
         self.health = Health(probes, self._of_many)
 
@@ -98,8 +108,11 @@ class HealthParts:
             f"backend:{one.name}": _of_backend(one, latencies.get(one.name))
             for one in self._backends.backends.values()
         }
+        providers = {
+            f"provider:{one.name}": _of_backend(one, latencies.get(one.name)) for one in self._providers
+        }
         processes = {f"process:{name}": _of_process(child) for name, child in self._children().items()}
-        return {**backends, **processes}
+        return {**backends, **providers, **processes}
 
     def _children(self) -> dict[str, dict[str, Any]]:
         return self._instance.child_states()
@@ -122,6 +135,22 @@ class HealthParts:
         except StoreFailed:
             return Part("down", error="the store of batches cannot be used now; see the log")
         return Part("ok")
+
+    async def _of_usage(self) -> Part:
+        state = self._usage.store_state
+        told = "the store of usage and client keys cannot be used now; see the log"
+        return Part(state, error=told if state == "down" else None)
+
+    async def _of_traces(self) -> Part:
+        if self._traces is None:
+            return Part("off")
+        state = self._traces.state
+        facts = {"queued": self._traces.queued, "dropped": self._traces.dropped}
+        return Part(
+            "degraded" if state == "down" else state,  # no request needs it
+            error="the collector does not take the traces; see the log" if state == "down" else None,
+            facts=facts,
+        )
 
     async def _of_recorder(self) -> Part:
         if self._instance.runs != "express":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coordinators.keys import AdminKeys
     from coordinators.lately import Source
     from coordinators.observing import Observer
+    from coordinators.traces import Traces
     from headgate.batch_parts import BatchStoreOpener
     from headgate.instance import Instance
     from headgate.recording import Recording
@@ -46,7 +47,6 @@ class OverviewParts:
     ) -> None:
         self._settings = settings
         self._instance = instance
-        self._recording = recording
         self._health: HealthParts | None = None
         self.observers: list[Observer] = []
         source: Source = RequestTail(recording.folder.requests)
@@ -62,6 +62,8 @@ class OverviewParts:
         batches: BatchStoreOpener,
         *,
         usage: UsageParts,
+        traces: Traces | None,
+        lost: Callable[[], Mapping[str, int]],
         workers: Callable[[], Sequence[Mapping[str, Any]]],
         http: HttpUpstream,
         readiness: Readiness,
@@ -91,7 +93,10 @@ class OverviewParts:
             gateway.cache,
             batches,
             http,
-            lost=self._recording.counts,
+            providers=gateway.universal.lanes,
+            usage=usage,
+            traces=traces,
+            lost=lost,
             lately=self._lately,
             look=self.overview.look,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from coordinators.keys import ClientKeys
 from coordinators.limits import Limits
@@ -47,6 +47,11 @@ class UsageParts:
             marker=keys_marker(settings),
             always_closed=public and not settings.api_keys,
         )
+
+    @property
+    def store_state(self) -> Literal["idle", "ok", "down"]:
+        """How the store of usage and keys is."""
+        return self._sharing.state
 
     async def start(self) -> None:
         """Read the prices, if one of the backends needs them, and the store's keys."""

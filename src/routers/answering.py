@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import orjson
 from starlette.responses import Response
 
+from coordinators.request_log import refused_line
 from routers.reading import read_exchange, request_id
 from tasks.exchange import Sending, Whole
 from wire.errors import GatewayError, error_body
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from coordinators.error_log import ErrorLog
+    from coordinators.request_log import RequestLog
     from tasks.exchange import Exchange, Format
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -71,11 +73,17 @@ def note_error(error: Exception, scope: Scope, exchange: Exchange | None = None)
             return told
     else:
         told, crashed = GatewayError(f"the gateway failed on this request ({type(error).__name__})"), True
-    errors: ErrorLog = scope["app"].state.errors
-    facts = {} if exchange is not None else {"request_id": request_id(scope), "method": scope["method"]}
+    state = scope["app"].state
+    errors: ErrorLog = state.errors
+    path, name = scope["path"][:200], exchange.id if exchange is not None else request_id(scope)
+    facts = {} if exchange is not None else {"request_id": name, "method": scope["method"]}
     told.hash = errors.note(
-        error, status=told.status_sent, crashed=crashed, exchange=exchange, path=scope["path"][:200], **facts
+        error, status=told.status_sent, crashed=crashed, exchange=exchange, path=path, **facts
     )
+    requests: RequestLog | None = state.requests
+    if requests is not None:
+        said = {"status": told.status_sent, "error": type(error).__name__, "error_hash": told.hash}
+        requests.refused(refused_line(name, path, exchange, **said))
     return told
 
 

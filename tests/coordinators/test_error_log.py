@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from coordinators import raise_sites
@@ -237,6 +240,26 @@ def test_sums(seen):
     assert (told["errors"], told["places"], told["crashes"]) == (6, 2, 2)
     assert told["by_model"] == {"two": 4, "one": 2}
     assert told["most"][0]["count"] == 4
+
+
+def test_the_newest_come_first_whichever_server_wrote_last(tmp_path):
+    files = {}
+    for name, days in (("aaaaaaaa", "135"), ("bbbbbbbb", "24"), ("cccccccc", "0")):
+        folder = ServerFolder(tmp_path, name)
+        folder.create(version="1", settings={})
+        lines = [{"time": f"2026-11-0{day}T00:00:00.000+00:00", "hash": "0" * 12} for day in days]
+        folder.errors.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+        folder.release()
+        files[name] = folder.errors
+    long_ago = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    os.utime(files["cccccccc"], (long_ago, long_ago))
+    reader = ErrorReader(tmp_path)
+    days = [(record["time"][8:10], record["server"][0]) for record in reader.records()]
+    assert days == [("05", "a"), ("04", "b"), ("03", "a"), ("02", "b"), ("01", "a"), ("00", "c")]
+    assert [record["server"][0] for record in reader.page(Wanted(), 1, 2)["data"]] == ["b", "a"]
+    files["cccccccc"].write_bytes(b"")
+    files["bbbbbbbb"].unlink()
+    assert [record["time"][8:10] for record in reader.records()] == ["05", "03", "01"]
 
 
 def test_reading_is_bounded(seen, tmp_path):

@@ -139,6 +139,23 @@ def test_a_refusal_outside_of_any_flow_is_noted_too(gateway, folder):
     lines = lines_of(folder / "errors.jsonl", lambda one: one.get("request_id") == name)
     (one,) = [one for one in lines if one.get("request_id") == name]
     assert (one["status"], one["type"], one["stack"]) == (404, "NotFound", None)
+    lines = lines_of(folder / "requests.jsonl", lambda line: line["id"] == name)
+    (line,) = [line for line in lines if line["id"] == name]
+    assert (line["status"], line["error"], line["error_hash"]) == (404, "NotFound", one["hash"])
+    assert (line["path"], line["flow"]) == ("/no/such/path", None)
+
+
+def test_a_refused_client_has_its_line_too(gateway, folder):
+    body = {"model": "big", "max_tokens": 5, "messages": [{"role": "user", "content": "prompt of mine"}]}
+    refused = httpx.post(f"{gateway.url}/v1/messages", json=body, headers={"x-headgate-cache": "?"})
+    assert refused.status_code == 400
+    name = refused.headers["request-id"]
+    lines = lines_of(folder / "requests.jsonl", lambda line: line["id"] == name)
+    (line,) = [line for line in lines if line["id"] == name]
+    assert (line["status"], line["model"], line["path"]) == (400, "big", "/v1/messages")
+    assert line["error_hash"]
+    assert line["ms"] >= 0
+    assert "prompt of mine" not in str(line)
 
 
 def test_the_debug_routes_are_for_managers(gateway):

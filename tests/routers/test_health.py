@@ -163,6 +163,8 @@ def test_the_parts_have_state_latency_and_last_error(checked, openrouter):
     for name, part in told["parts"].items():
         assert {"state", "latency_ms", "last_error", "last_error_at"} <= set(part), name
     wanted = {
+        "traces",
+        "usage_store",
         "cache",
         "batch_store",
         "recorder",

@@ -144,13 +144,24 @@ def test_a_model_has_its_days(seen, openrouter):
 
 
 def test_a_database_that_is_down_leaves_a_sentence(openrouter):
-    down = {"DATABASE_URL": "postgresql://me:secret@127.0.0.1:9/usage"}
+    down = {
+        "DATABASE_URL": "postgresql://me:secret@127.0.0.1:9/usage",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+    }
     with gateway_on(openrouter, OPENROUTER_WIRE="chat", **down) as gateway:
         assert ask(gateway, "openai/gpt-5-kept").status_code == 200
         page = until(gateway, lambda page: "openai/gpt-5-kept" in page.text["requests"])
         page = until(gateway, lambda page: "does not answer now" in page.text["days"], 40)
         assert "svg" in {tag for tag, _ in page.tags}  # the last hour's
         assert "secret" not in page_of(gateway).text
+        limit = time.monotonic() + 40
+        while (parts := httpx.get(f"{gateway.url}/health/detailed").json()["parts"])["traces"][
+            "state"
+        ] != "degraded":
+            assert time.monotonic() < limit, parts["traces"]
+            time.sleep(0.1)
+        assert parts["usage_store"]["state"] == "down"
+        assert "see the log" in parts["usage_store"]["last_error"]
 
 
 def test_the_page_has_structure(seen):
