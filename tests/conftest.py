@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from coordinators import current
 from coordinators.prefect_server import PrefectServer
 from tests.fakes import prefect_database, tracing
 from tests.fakes.handle import FakeBackends, FakeOpenRouter, FakeProviders
@@ -35,6 +36,12 @@ def wait_for_answers() -> None:
     """
     default = httpx._config.DEFAULT_TIMEOUT_CONFIG
     default.connect = default.read = default.write = default.pool = 60
+
+
+@pytest.fixture(autouse=True)
+def no_request_is_answered() -> None:
+    """Begin each test as a process does, whatever a synchronous one left in the one context they share."""
+    current._current.set(None)
 
 
 @pytest.fixture(scope="session")

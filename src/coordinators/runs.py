@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import partial
 from itertools import islice
@@ -14,6 +15,7 @@ from coordinators.error_log import TAG
 from coordinators.observing import Begun, Ending
 from coordinators.quotes import without_quotes
 from express import Run, run_plainly
+from express.origins import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,11 +132,19 @@ class OpenRun:
         self._tell(200, summary)
 
     def fail(self, error: GatewayError, summary: Mapping[str, Any]) -> None:
-        """End with an error that the client is told; it gets its hash."""
+        """End with an error that the client is told; it gets its hash.
+
+        It is recorded once the client has been told: to find what its text quotes of a long request takes
+        milliseconds, and nobody is to wait for them (issue 6).
+        """
+        if self._errors is not None:
+            error.hash = origin_of(error).hash
+        asyncio.get_running_loop().call_soon(self._record_failure, error, summary)
+
+    def _record_failure(self, error: GatewayError, summary: Mapping[str, Any]) -> None:
         told = {"error": type(error).__name__, "status": error.status_sent}
         tags = self._late_tags()
         if (known := self._note(error, error.status_sent)) is not None:
-            error.hash = known
             told["error_hash"] = known
             tags.append(f"{TAG}{known}")
         summary = {**summary, **told}

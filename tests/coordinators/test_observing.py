@@ -56,10 +56,11 @@ async def test_a_request_that_ends_well_is_told_with_its_summary_and_run():
         (lambda run, error: run.crash(error), 500, True),
     ],
 )
-def test_other_endings_are_told_with_what_was_raised(end, status, crashed):
+async def test_other_endings_are_told_with_what_was_raised(end, status, crashed):
     seen = Seen()
     run, _ = opened(seen, engine="off")
     end(run, Overloaded("full"))
+    await asyncio.sleep(0)
     (ending,) = seen.endings
     assert (ending.status, ending.crashed) == (status, crashed)
     assert ending.error is not None
@@ -98,6 +99,7 @@ async def test_a_stream_s_run_ends_once_however_odd_its_answer_was(end, status):
     with suppress(asyncio.CancelledError):
         async for _ in gateway._relay(OddStream(end), exchange, run):
             pass
+    await asyncio.sleep(0)
     assert [ending.status for ending in seen.endings] == [status]
     assert gateway.streams_open == 0
 

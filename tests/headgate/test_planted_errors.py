@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -197,3 +198,31 @@ async def test_a_failure_in_any_step_is_found_by_its_hash(openrouter, tmp_path, 
         assert "secret prompt" not in written
         assert "a-key-of-the-client" not in written
         assert "ours-and-only-ours" not in written
+
+
+async def test_the_client_is_told_before_the_failure_is_recorded(openrouter, tmp_path, monkeypatch):
+    openrouter.script({"status": 400, "message": "these words are not the prompt's " * 20, "times": 0})
+    told = []
+    async with serving(openrouter, tmp_path, monkeypatch) as (_, sink, _, app):
+        usual = app.state.errors.note
+        monkeypatch.setattr(
+            app.state.errors, "note", lambda *a, **k: (told.append("noted"), usual(*a, **k))[1]
+        )
+        body = json.dumps(ASK | {"messages": [{"role": "user", "content": "word " * 20_000}]}).encode()
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/messages", "headers": [], "query_string": b"",
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "http_version": "1.1",
+        }  # fmt: skip
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message):
+            told.append(message.get("status") or len(message["body"]))
+
+        await app(scope, receive, send)
+        assert told[0] == 400
+        assert "noted" not in told
+        while not sink.ended:
+            await asyncio.sleep(0)
+    assert told[2:] == ["noted"]
