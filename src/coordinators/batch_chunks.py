@@ -6,22 +6,21 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tasks.batch import LeaseLost, StoreFailed
 from tasks.batch_desk import BatchLeft
+from tasks.patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from coordinators.batch_heart import Heart
     from coordinators.batch_items import Asker
     from coordinators.batch_watch import Watch
     from tasks.batch import BatchStore, FailedAttempt, Item, ItemResult, Lease
-
-T = TypeVar("T")
 
 _log = structlog.get_logger("headgate.batches")
 _PAGE = 500
@@ -29,7 +28,6 @@ _PAGE_BYTES = 4 << 20
 _GROUP = 200
 _GROUP_BYTES = 2 << 20
 _GROUP_SECONDS = 0.5
-_STORE_PAUSE = 1.0
 _ROUNDS = 3
 
 
@@ -238,16 +236,6 @@ class _Book:
         self._room.set()
         for result in results:
             self._counts[result.outcome] = self._counts.get(result.outcome, 0) + 1
-
-
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask the store until it answers: who holds a lease is stopped when it is lost."""
-    while True:
-        try:
-            return await ask()
-        except StoreFailed as error:
-            _log.warning("the store does not answer", because=str(error)[:200])
-            await asyncio.sleep(_STORE_PAUSE)
 
 
 async def _cancelled(tasks: set[asyncio.Task[None]]) -> None:

@@ -85,7 +85,7 @@ class SqlDraft:
         try:
             made = await self._database.write(_commit, self.num, self._id, self._chunk, values)
         except IntegrityError:
-            first = await self._database.read(_of_key, self._tenant, self._key)
+            first = await self._database.read(of_key, self._tenant, self._key)
             if first is None:
                 raise StoreFailed("a batch with this idempotency key was deleted just now") from None
             raise KeyTaken(*first) from None
@@ -150,7 +150,8 @@ def _commit(connection: Connection, num: int, name: str, size: int, values: dict
     return made
 
 
-def _of_key(connection: Connection, tenant: str, key: str | None) -> tuple[Batch, str] | None:
+def of_key(connection: Connection, tenant: str, key: str | None) -> tuple[Batch, str] | None:
+    """Give a tenant's batch that was made with this idempotency key, and its body's digest."""
     wanted = select(batches.c.id, batches.c.digest)
     found = connection.execute(
         wanted.where(batches.c.tenant == tenant, batches.c.idempotency_key == key)

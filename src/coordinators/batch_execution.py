@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from coordinators.batch_chunks import ChunkRun, patiently
+from coordinators.batch_chunks import ChunkRun
 from coordinators.batch_watch import Watch
 from coordinators.loops import await_on
 from express import Run
 from flows.message_batch import message_batch
 from tasks.batch import LeaseLost, StoreFailed
 from tasks.batch_desk import BatchLeft, at_desk
+from tasks.patience import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import structlog
 
 from coordinators import batch_leases, batch_rates, batch_reading, batch_removal, batch_work
-from coordinators.batch_drafts import SqlDraft, begin_draft
+from coordinators.batch_drafts import SqlDraft, begin_draft, of_key
 from coordinators.database import Database, finishing
 from tasks.batch import StoreFailed
 
@@ -72,6 +72,11 @@ class SqlBatchStore:
     async def get(self, batch_id: str, tenant: str | None = None) -> Batch | None:
         """Give a batch, of this tenant if one is named."""
         return await self.database.read(batch_reading.batch, batch_id, tenant)
+
+    async def get_by_key(self, tenant: str, idempotency_key: str) -> Batch | None:
+        """Give the batch that a tenant made with this key."""
+        found = await self.database.read(of_key, tenant, idempotency_key)
+        return None if found is None else found[0]
 
     async def page(
         self,

@@ -1,13 +1,14 @@
 """Runs the batches that schedules say are due, in this process. Imports Prefect: seconds.
 
 A run is made once: its batch has the run's id for its key. So a run whose process ended is run again by the
-next, and goes on with the same batch.
+next, one that broke off in this process is by this one, and either goes on with the same batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from coordinators.batch_schedules import deployments, machine_of, runs_in
 from coordinators.owners import is_dead, this_owner
 from coordinators.schedule import due_runs
 from flows.scheduled_batch import scheduled_batch
+from tasks.patience import patiently
 from tasks.scheduled_batch import Desk, ScheduleFailed
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ _MOST = 20
 _NAMELESS = timedelta(minutes=5)
 _PARAMETERS = ("file", "output", "model")
 _BEGUN = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+_PAUSE = 30.0
+_LONGEST_PAUSE = 3600.0
 
 
 class ScheduledBatches:
@@ -64,6 +68,7 @@ class ScheduledBatches:
         self._hours = hours
         self._look = look
         self._running: dict[UUID, tuple[Desk, asyncio.Task[None]]] = {}
+        self._pauses = Pauses()
 
     async def run_due(self) -> int:
         """Start what is due, and give how many that were; it returns while they run.
@@ -102,7 +107,7 @@ class ScheduledBatches:
 
     def _start(self, run: FlowRun) -> None:
         desk = Desk(
-            self._store, self._tenant, f"schedule-{run.id}", run.expected_start_time or datetime.now(UTC),
+            self._store, self._tenant, _key(run), run.expected_start_time or datetime.now(UTC),
             self._hours, asyncio.get_running_loop(), self._look,
         )  # fmt: skip
         task = asyncio.create_task(self._run(run, desk))
@@ -121,31 +126,77 @@ class ScheduledBatches:
             _log.warning("scheduled batch failed", run=run.name, because=str(error)[:200])
         except Exception as error:  # noqa: BLE001 - Prefect's engine raises many; the others go on
             _log.warning("scheduled batch broke off", run=run.name, error=type(error).__name__)
+            self._pauses.lengthen(run.id)
+            return
+        self._pauses.forget(run.id)
         with suppress(Exception):
             await self._settle(run, desk)
 
     async def _settle(self, run: FlowRun, desk: Desk) -> None:
         """Show a run whose batch was canceled as that."""
-        batch = await self._store.get(desk.batch_id) if desk.batch_id else None
+        made = desk.batch_id
+        batch = await patiently(lambda: self._store.get(made)) if made else None
         if batch is not None and batch.cancel_initiated_at is not None:
             await self._force(run.id, Cancelled(message=f"the batch {batch.id} was canceled"))
 
     async def _see(self, run: FlowRun) -> None:
-        """Cancel what was canceled in the UI; take over what a process left that is gone."""
+        """Cancel what was canceled in the UI; take over what nobody runs."""
         held = self._running.get(run.id)
-        if run.state_type == StateType.CANCELLING:
-            if held is not None and held[0].batch_id is not None:
-                await self._store.cancel(held[0].batch_id)
-            elif held is None and _left(run):
-                await self._force(run.id, Cancelled(message="its process had ended"))
-        elif held is None and _left(run):
+        if held is None:
+            await self._take_over(run)
+        elif run.state_type == StateType.CANCELLING and held[0].batch_id is not None:
+            await self._store.cancel(held[0].batch_id)
+
+    async def _take_over(self, seen: FlowRun) -> None:
+        """Have a run begun again whose process is gone, or that broke off in this one.
+
+        One that was canceled in the UI is begun again too if it has a batch, which ends soon: it writes what
+        there is, and is then shown as cancelled.
+        """
+        if not _left(seen):
+            return
+        run = await self._thread.call(lambda client: client.read_flow_run(seen.id), within=_CALL)
+        if run.state_type not in _BEGUN or not _left(run):  # it ended, or was claimed, after it was seen
+            return
+        if run.state_type == StateType.CANCELLING and not await self._cancel_batch(run):
+            await self._force(run.id, Cancelled(message="its process had ended"))
+        elif self._pauses.over(run.id):
             _log.info("scheduled batch taken over", run=run.name)
-            await self._force(run.id, Scheduled(message="its process ended; it goes on in another"))
+            await self._force(run.id, Scheduled(message="it broke off, or its process ended; it goes on"))
+
+    async def _cancel_batch(self, run: FlowRun) -> bool:
+        """Cancel the batch of a run that is not under way; False if it has made none."""
+        batch = await self._store.get_by_key(self._tenant, _key(run))
+        return batch is not None and await self._store.cancel(batch.id) is not None
 
     async def _force(self, run_id: UUID, state: State[Any]) -> None:
         await self._thread.call(
             lambda client: client.set_flow_run_state(run_id, state, force=True), within=_CALL
         )
+
+
+class Pauses:
+    """How long runs that broke off wait until they are begun again: longer each time, an hour at most."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[UUID, tuple[float, float]] = {}
+
+    def lengthen(self, run_id: UUID) -> None:
+        """Begin a pause, twice as long as the run's last one."""
+        now = time.monotonic()
+        for known, (until, _) in list(self._pauses.items()):
+            if now > until + _LONGEST_PAUSE:  # that one was begun again long ago, or never will be
+                self._pauses.pop(known)
+        pause = min(2 * self._pauses[run_id][1], _LONGEST_PAUSE) if run_id in self._pauses else _PAUSE
+        self._pauses[run_id] = now + pause, pause
+
+    def over(self, run_id: UUID) -> bool:
+        """Say whether a run may be begun again."""
+        return time.monotonic() >= self._pauses.get(run_id, (0.0, 0.0))[0]
+
+    def forget(self, run_id: UUID) -> None:
+        """Have no pause for a run that ended."""
+        self._pauses.pop(run_id, None)
 
 
 async def _ours(client: PrefectClient) -> list[UUID]:
@@ -186,8 +237,16 @@ async def _claimed(client: PrefectClient, run_id: UUID) -> bool:
     return True
 
 
+def _key(run: FlowRun) -> str:
+    """Give the idempotency key of a run's batch."""
+    return f"schedule-{run.id}"
+
+
 def _left(run: FlowRun) -> bool:
-    """Say whether the process that ran it is provably gone, or went before it could say who it was."""
+    """Say whether nobody runs it, as this process has it not under way.
+
+    Its process is this one, or is provably gone, or went before it could say who it was.
+    """
     if run.infrastructure_pid is not None:
-        return is_dead(run.infrastructure_pid)
+        return run.infrastructure_pid == this_owner() or is_dead(run.infrastructure_pid)
     return run.state is not None and datetime.now(UTC) - run.state.timestamp > _NAMELESS

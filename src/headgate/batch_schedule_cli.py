@@ -66,6 +66,8 @@ def schedule(
 
     headgate batch schedule nightly.jsonl --cron "0 2 * * *" --timezone Europe/Berlin
     """
+    if file == "-":
+        raise refused("every run reads the file anew, so it cannot be standard input: name a file", 2)
     path = Path(file).absolute()
     if not unread:
         with looked_through(file, model, "Nothing was scheduled."):

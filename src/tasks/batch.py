@@ -182,6 +182,10 @@ class BatchStore(Protocol):
         """Give a batch, of this tenant if one is named."""
         ...
 
+    async def get_by_key(self, tenant: str, idempotency_key: str) -> Batch | None:
+        """Give the batch that a tenant made with this key."""
+        ...
+
     async def page(
         self,
         tenant: str | None,

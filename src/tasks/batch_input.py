@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from wire.batch_file import body_of, requests_of, survey
+from wire.batch_file import EMPTY, body_of, requests_of, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,15 @@ STDIN = "-"
 
 
 class BadFile(Exception):
-    """No batch can be made of the file; `lines` say why, the first faults by their places."""
+    """No batch can be made of the file; `lines` say why, the first faults by their places.
 
-    def __init__(self, *lines: str) -> None:
+    `outline` says it where nothing of the file may be quoted: how many faults, and where.
+    """
+
+    def __init__(self, *lines: str, outline: str | None = None) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+        self.outline = "\n".join(lines) if outline is None else outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,12 @@ def batch_input(source: str, model: str | None = None) -> Iterator[BatchInput]:
         try:
             found = survey(plain, model)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise BadFile(f"{_shown(source)}: the gzip file is broken: {error}") from None
+            broken = f"{_shown(source)}: the gzip file is broken"
+            raise BadFile(f"{broken}: {error}", outline=broken) from None
         except OSError as error:
             raise BadFile(f"{_shown(source)}: {error.strerror or error}") from None
         if found.faults:
-            raise BadFile(*_faults(source, found))
+            raise BadFile(*_faults(source, found), outline=_outline(source, found))
         yield BatchInput(_name(source), plain, model, found)
 
 
@@ -104,6 +109,15 @@ def _faults(source: str, found: Survey) -> list[str]:
     lines = [f"{_shown(source)}: {fault}" for fault in found.wrong]
     more = found.faults - len(found.wrong)
     return [*lines, f"and {more:,} faults more"] if more else lines
+
+
+def _outline(source: str, found: Survey) -> str:
+    if found.wrong == [EMPTY]:
+        return f"{_shown(source)}: {EMPTY}"
+    count = "1 fault" if found.faults == 1 else f"{found.faults:,} faults"
+    places = ", ".join(fault.where for fault in found.wrong if fault.where)
+    more = ", …" if found.faults > len(found.wrong) else ""
+    return f"{_shown(source)}: {count}{': ' if places else ''}{places}{more}"
 
 
 def _shown(source: str) -> str:

@@ -1,33 +1,44 @@
-"""The steps of a batch made of a file by the clock: read, submit, wait, write what became of it."""
+"""The steps of a batch made of a file by the clock: read, submit, wait, write what became of it.
+
+A run lasts for hours, and nobody begins it anew: so where the store does not answer, it waits and asks again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import csv
+import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
 from prefect.artifacts import acreate_markdown_artifact
 
 from express import step
-from tasks.batch import KeyTaken, NewItem
+from tasks.batch import DuplicateCustomId, Item, ItemResult, KeyTaken, NewItem, StoreFailed
 from tasks.batch_input import BadFile, batch_input
+from tasks.patience import patiently
 from wire.batches import error_message, result_line
+from wire.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
-    from tasks.batch import Batch, BatchStore, Draft, ItemResult
+    from tasks.batch import Batch, BatchStore, Draft
     from tasks.batch_input import BatchInput
 
 T = TypeVar("T")
+One = TypeVar("One", Item, ItemResult)
+
+_log = structlog.get_logger("headgate.batches")
 
 _GROUP_ITEMS = 500
 _GROUP_BYTES = 1 << 20
 _SHOWN_ERRORS = 20
+_LONGEST_PAUSE = 30.0
 
 
 class ScheduleFailed(Exception):
@@ -58,6 +69,18 @@ class Desk:
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.home))
 
+    async def ask(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store, on its own loop, until it answers."""
+        return await self.at_home(patiently(ask, longest=_LONGEST_PAUSE))
+
+
+@step
+async def find_batch(desk: Desk) -> str | None:
+    """Find the batch that this run made before, in whichever process; give its id."""
+    made = await desk.ask(lambda: desk.store.get_by_key(desk.tenant, desk.key))
+    desk.batch_id = None if made is None else made.id
+    return desk.batch_id
+
 
 @step
 async def read_file(file: str, model: str | None) -> int:
@@ -74,33 +97,48 @@ def _count(file: str, model: str | None) -> int:
         with batch_input(file, model) as given:
             return given.found.requests
     except BadFile as error:
-        raise ScheduleFailed("\n".join(error.lines)) from None
+        raise _no_good(file, error) from None
+
+
+def _no_good(file: str, error: BadFile) -> ScheduleFailed:
+    """Say what is wrong with a file: the log has it all, the run what quotes nothing of the file."""
+    _log.warning("the file of a scheduled batch is no good", file=file, faults=list(error.lines))
+    return ScheduleFailed(error.outline)
 
 
 @step
 async def submit(file: str, model: str | None, desk: Desk) -> str:
     """Make a batch of the file, or find the one that this run made before; give its id."""
-    desk.batch_id = await desk.at_home(_made(file, model, desk))
-    return desk.batch_id
+    made = await desk.ask(lambda: _made(file, model, desk))
+    desk.batch_id = made.id
+    return made.id
 
 
-async def _made(file: str, model: str | None, desk: Desk) -> str:
-    digest = f"schedule:{desk.key}"
+async def _made(file: str, model: str | None, desk: Desk) -> Batch:
+    """Make the batch, unless it is there: a store that failed may have made it all the same."""
+    there = await desk.store.get_by_key(desk.tenant, desk.key)
+    if there is not None:
+        return there
     try:
         with ExitStack() as stack:
             given = await asyncio.to_thread(stack.enter_context, batch_input(file, model))
-            async with desk.store.creating(
-                tenant=desk.tenant, headers={}, idempotency_key=desk.key, label=given.name
-            ) as draft:
-                await _add(draft, given)
-                made = await draft.commit(
-                    digest=digest, expires_at=datetime.now(UTC) + timedelta(hours=desk.hours)
-                )
+            return await _created(given, desk)
     except KeyTaken as taken:
-        made = taken.batch
+        return taken.batch
     except BadFile as error:  # it changed since it was looked through
-        raise ScheduleFailed("\n".join(error.lines)) from None
-    return made.id
+        raise _no_good(file, error) from None
+    except (InvalidRequest, DuplicateCustomId):
+        raise ScheduleFailed(f"{file}: changed while it was read") from None
+
+
+async def _created(given: BatchInput, desk: Desk) -> Batch:
+    async with desk.store.creating(
+        tenant=desk.tenant, headers={}, idempotency_key=desk.key, label=given.name
+    ) as draft:
+        await _add(draft, given)
+        return await draft.commit(
+            digest=f"schedule:{desk.key}", expires_at=datetime.now(UTC) + timedelta(hours=desk.hours)
+        )
 
 
 async def _add(draft: Draft, given: BatchInput) -> None:
@@ -130,55 +168,82 @@ async def wait_for(batch_id: str, desk: Desk) -> Batch:
 
 async def _ended(batch_id: str, desk: Desk) -> Batch:
     while True:
-        batch = await desk.store.get(batch_id)
-        if batch is None:
-            raise ScheduleFailed(f"the batch {batch_id} was deleted before its results were written")
+        batch = await desk.ask(lambda: _there(batch_id, desk.store))
         if batch.status == "ended":
             return batch
         await asyncio.sleep(desk.look)
+
+
+async def _there(batch_id: str, store: BatchStore) -> Batch:
+    batch = await store.get(batch_id)
+    if batch is None:
+        raise ScheduleFailed(f"the batch {batch_id} was deleted before its results were written")
+    return batch
 
 
 @step
 async def write_results(batch: Batch, file: str, output: str, desk: Desk) -> str:
     """Write results, summaries and what failed into a folder of the run's own; give the folder.
 
-    The folder appears when everything is in it. The run shows the summary too, without the errors' messages:
-    upstreams quote prompts in theirs. Raises ScheduleFailed if there is no place for the folder.
+    The folder appears when everything is in it; one that the run wrote before is left as it is. The run shows
+    the summary too, without the errors' messages: upstreams quote prompts in theirs. Raises ScheduleFailed if
+    there is no place for the folder, or if the batch was deleted meanwhile.
     """
     folder, errors = await desk.at_home(_written(batch, file, output, desk))
-    text = summary(batch, file, errors, messages=False)
-    with suppress(Exception):  # the results are there; that the server does not show them is no failure
-        await acreate_markdown_artifact(text, key="batch-summary", description=folder)
+    if errors is not None:
+        text = summary(batch, file, errors, messages=False)
+        with suppress(Exception):  # the results are there; that the server does not show them is no failure
+            await acreate_markdown_artifact(text, key="batch-summary", description=folder)
     return folder
 
 
 async def _written(
     batch: Batch, file: str, output: str, desk: Desk
-) -> tuple[str, dict[tuple[str, str], int]]:
-    """Write the folder; give it, and how often each error occurred."""
+) -> tuple[str, dict[tuple[str, str], int] | None]:
+    """Write the folder; give it, and how often each error occurred, None if it was written before."""
+    wanted = Path(output) / desk.time.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    partial = Path(output) / f".{batch.id}.partial"
     try:
-        folder = _free(Path(output) / desk.time.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ"))
-        partial = folder.with_name(f".{folder.name}.partial")
+        folder = _free(wanted, batch)
+        if folder.exists():
+            return str(folder), None
         partial.mkdir(parents=True, exist_ok=True)
-        errors = await _write_each(batch, partial, desk.store)
-        await _write_failures(batch, partial / "failures.jsonl", desk.store)
-        (partial / "summary.md").write_text(summary(batch, file, errors))
+        errors = await _write_all(batch, file, partial, desk)
+        folder = _free(wanted, batch)
         partial.rename(folder)
     except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise ScheduleFailed(f"{output}: {error.strerror or error}: the results were not written") from None
+    except ScheduleFailed:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     return str(folder), errors
 
 
-def _free(wanted: Path) -> Path:
-    """Give a folder that is not there yet."""
+def _free(wanted: Path, batch: Batch) -> Path:
+    """Give a folder that is not there yet, or the one that has this batch's results."""
     folder, number = wanted, 1
-    while folder.exists():
+    while folder.exists() and not _holds(folder, batch):
         number += 1
         folder = wanted.with_name(f"{wanted.name}-{number}")
     return folder
 
 
-async def _write_each(batch: Batch, folder: Path, store: BatchStore) -> dict[tuple[str, str], int]:
+def _holds(folder: Path, batch: Batch) -> bool:
+    with suppress(OSError, UnicodeDecodeError):
+        return f"`{batch.id}`" in (folder / "summary.md").read_text()
+    return False
+
+
+async def _write_all(batch: Batch, file: str, folder: Path, desk: Desk) -> dict[tuple[str, str], int]:
+    errors = await _write_each(batch, folder, desk)
+    await _write_failures(batch, folder / "failures.jsonl", desk)
+    await desk.ask(lambda: _there(batch.id, desk.store))  # a deleted batch has no more pages: no end of them
+    (folder / "summary.md").write_text(summary(batch, file, errors))
+    return errors
+
+
+async def _write_each(batch: Batch, folder: Path, desk: Desk) -> dict[tuple[str, str], int]:
     """Write results.jsonl and summary.csv; give how often each error occurred, with one of its messages."""
     errors: dict[tuple[str, str], int] = {}
     with (
@@ -187,7 +252,7 @@ async def _write_each(batch: Batch, folder: Path, store: BatchStore) -> dict[tup
     ):
         rows = csv.writer(table)
         rows.writerow(_COLUMNS)
-        async for one in _results(batch, store):
+        async for one in _each(batch, desk, desk.store.results):
             results.write(result_line(one.custom_id, one.outcome, one.body))
             message = error_message(one.body) if one.outcome == "errored" else ""
             rows.writerow(_row(one, message))
@@ -213,23 +278,37 @@ def _row(one: ItemResult, message: str) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-async def _results(batch: Batch, store: BatchStore) -> AsyncIterator[ItemResult]:
+async def _each(batch: Batch, desk: Desk, pages: Callable[..., Awaitable[list[One]]]) -> AsyncIterator[One]:
+    """Give what is on the pages, each page once: one that the store fails to give is asked for again.
+
+    Raises ScheduleFailed if the batch was deleted.
+    """
     after = -1
-    while page := await store.results(batch.id, after=after):
+    while page := await _page(batch, desk, pages, after):
         for one in page:
             yield one
         after = page[-1].seq
 
 
-async def _write_failures(batch: Batch, path: Path, store: BatchStore) -> None:
+async def _page(
+    batch: Batch, desk: Desk, pages: Callable[..., Awaitable[list[One]]], after: int
+) -> list[One]:
+    async def asked() -> list[One]:
+        try:
+            return await pages(batch.id, after=after)
+        except StoreFailed:
+            await _there(batch.id, desk.store)  # of a batch that was deleted it fails for good
+            raise
+
+    return await desk.ask(asked)
+
+
+async def _write_failures(batch: Batch, path: Path, desk: Desk) -> None:
     """Write the requests that did not succeed, as a file to make a batch of."""
-    after = -1
     with path.open("wb") as file:
-        while page := await store.failed_items(batch.id, after=after):
-            for item in page:
-                params = item.params.replace(b"\r", b" ").replace(b"\n", b" ")
-                file.write(b'{"custom_id":"%b","params":%b}\n' % (item.custom_id.encode(), params))
-            after = page[-1].seq
+        async for item in _each(batch, desk, desk.store.failed_items):
+            params = item.params.replace(b"\r", b" ").replace(b"\n", b" ")
+            file.write(b'{"custom_id":"%b","params":%b}\n' % (item.custom_id.encode(), params))
 
 
 def summary(batch: Batch, file: str, errors: dict[tuple[str, str], int], *, messages: bool = True) -> str:

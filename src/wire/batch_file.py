@@ -62,6 +62,9 @@ class Wrong:
         return f"{self.where}: {self.why}" if self.where else self.why
 
 
+EMPTY = Wrong("", "there is no request in it")
+
+
 @dataclass(slots=True)
 class Survey:
     """What a file holds. `bytes` is the size of the body that it makes; `wrong` has the first faults."""
@@ -100,7 +103,7 @@ def survey(file: BinaryIO, model: str | None = None) -> Survey:
             break
     found.form = reader.form or "anthropic"
     if not found.requests and not found.faults:
-        found.note(Wrong("", "there is no request in it"))
+        found.note(EMPTY)
     return found
 
 

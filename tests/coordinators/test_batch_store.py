@@ -87,7 +87,10 @@ async def test_a_custom_id_is_used_once(store: SqlBatchStore, apart) -> None:
 
 
 async def test_a_key_makes_one_batch_of_a_tenant(store: SqlBatchStore) -> None:
+    assert await store.get_by_key("tenant", "key") is None
     first = await make(store, 2, key="key")
+    assert await store.get_by_key("tenant", "key") == first
+    assert await store.get_by_key("other", "key") is None
     with pytest.raises(KeyTaken) as taken:
         await make(store, 3, key="key")
     assert (taken.value.batch, taken.value.digest) == (first, "digest of 2")
@@ -96,6 +99,7 @@ async def test_a_key_makes_one_batch_of_a_tenant(store: SqlBatchStore) -> None:
     assert (await rows(store))["batch_items"] == 5
     await ended(store, first)
     assert await store.delete(first.id)
+    assert await store.get_by_key("tenant", "key") is None
     await make(store, 1, key="key")
 
 

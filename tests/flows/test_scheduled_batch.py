@@ -5,32 +5,35 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import os
 import threading
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
-import pytest_asyncio
 from prefect.client.orchestration import get_client
 
 from coordinators import batch_schedules
-from coordinators.batch_schedules import ScheduleRefused, Wanted
-from coordinators.batch_store import SqlBatchStore
-from coordinators.prefect_thread import PrefectThread
-from coordinators.scheduled_batches import ScheduledBatches
-from tasks.batch import ItemResult
+from coordinators.batch_schedules import ScheduleRefused
 from tasks.scheduled_batch import Desk, ScheduleFailed, read_file, submit, summary, wait_for, write_results
+from tests.flows.scheduled import (
+    a_file,
+    answer,
+    change,
+    make,
+    run_now,
+    runner,
+    state_of,
+    until_settled,
+    wanted,
+)
 from wire import batch_file
 from wire.batch_file import requests_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from coordinators.batch_store import SqlBatchStore
 
 pytestmark = [
     # Prefect's engine leaves its clients' sockets to the collector
@@ -39,108 +42,9 @@ pytestmark = [
     ),
 ]
 
-FAILED = b'{"type":"error","error":{"type":"api_error","message":"=no|luck"},"request_id":"req_1"}'
-MESSAGE = b'{"id":"msg_1","content":[]}'
-
-
-def a_file(path: Path, *names: str) -> str:
-    params = {"model": "big", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-    path.write_text("\n".join(json.dumps({"custom_id": name, "params": params}) for name in names))
-    return str(path)
-
-
-async def answer(store: SqlBatchStore) -> None:
-    """Answer every open batch: requests named `bad…` fail. It stands in for what executes batches."""
-    for batch in await store.open_batches():
-        lease = await store.lease_batch(batch.id, "test", 60)
-        assert lease is not None
-        if batch.status == "canceling":
-            await store.close_out(lease, "canceled")
-        for chunk in await store.chunks(batch.id):
-            mine = await store.lease_chunk(batch.id, chunk.number, "test", 60)
-            if mine is None:
-                continue
-            items = await store.pending(mine)
-            await store.record(mine, [_result(item.seq, item.custom_id) for item in items])
-            await store.finish_chunk(mine)
-        assert await store.end(lease) is not None
-
-
-def _result(seq: int, custom_id: str) -> ItemResult:
-    if custom_id.startswith("bad"):
-        return ItemResult(seq, custom_id, "errored", FAILED, 1, error_type="api_error", error_hash="abc")
-    return ItemResult(
-        seq, custom_id, "succeeded", MESSAGE, 1, ms=5.0, input_tokens=3, output_tokens=4, cost=0.5
-    )
-
-
-@pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqlBatchStore]:
-    async with SqlBatchStore(f"sqlite:///{tmp_path / 'batches.db'}", chunk=2) as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def native(native: Any) -> AsyncIterator[Any]:
-    """Prefect's engine; what a test schedules goes with it, as the server is every test's."""
-    yield native
-    async with get_client() as client:
-        for one in await batch_schedules.deployments(client):
-            await client.delete_deployment(one.id)
-
-
-@asynccontextmanager
-async def runner(store: SqlBatchStore) -> AsyncIterator[ScheduledBatches]:
-    async def opened() -> SqlBatchStore:
-        return store
-
-    thread = PrefectThread()
-    try:
-        yield ScheduledBatches(thread, opened, tenant="anyone", hours=1, look=0.05)
-    finally:
-        await thread.close()
-
-
-def wanted(tmp_path: Path, file: str, **changed: Any) -> Wanted:
-    name = f"test-{time.time_ns()}"
-    return replace(Wanted(name, file, str(tmp_path / "out"), None, "0 2 1 1 *", "Europe/Berlin"), **changed)
-
-
-async def make(one: Wanted, *, shared: bool = False) -> Any:
-    async with get_client() as client:
-        new = await batch_schedules.create(client, one, shared=shared)
-        return new, await client.read_deployment_by_name(f"scheduled-batch/{one.name}")
-
-
-async def run_now(deployment: Any, **parameters: Any) -> Any:
-    async with get_client() as client:
-        return await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-
-
-def change(method: str, url: str, body: dict[str, Any]) -> None:
-    """Do what somebody does in the UI; a busy server says 503."""
-    limit = time.monotonic() + 60
-    while (done := httpx.request(method, url, json=body)).status_code == 503:
-        assert time.monotonic() < limit
-        time.sleep(0.2)
-    assert done.is_success, done.text
-
-
-async def state_of(run: Any) -> Any:
-    async with get_client() as client:
-        return (await client.read_flow_run(run.id)).state
-
-
-async def until_settled(batches: ScheduledBatches, store: SqlBatchStore) -> None:
-    limit = time.monotonic() + 90
-    while batches.busy:
-        await answer(store)
-        assert time.monotonic() < limit
-        await asyncio.sleep(0.1)
-
 
 async def test_a_due_run_makes_a_batch_and_writes_what_became_of_it(
-    native: Any, store: SqlBatchStore, tmp_path: Path
+    scheduling: Any, store: SqlBatchStore, tmp_path: Path
 ) -> None:
     file = a_file(tmp_path / "nightly.jsonl", "a", "bad-1", "b", "bad-2", "c")
     new, deployment = await make(wanted(tmp_path, file))
@@ -181,17 +85,19 @@ async def test_a_due_run_makes_a_batch_and_writes_what_became_of_it(
         "nightly.jsonl",
     ):
         assert words in told
-    shown = await native.artifact(str(run.id))
+    shown = await scheduling.artifact(str(run.id))
     assert shown["type"] == "markdown"
     assert "| succeeded | 3 |" in shown["data"]
     assert "| api_error | 2 |\n" in shown["data"]
     assert "luck" not in shown["data"]
-    tasks = await native.task_runs(str(run.id), 4)
-    assert {name.rsplit("-", 1)[0] for name in tasks} == {"read_file", "submit", "wait_for", "write_results"}
+    tasks = await scheduling.task_runs(str(run.id), 5)
+    assert {name.rsplit("-", 1)[0] for name in tasks} == {
+        "find_batch", "read_file", "submit", "wait_for", "write_results",
+    }  # fmt: skip
 
 
 async def test_a_file_that_is_not_there_fails_the_run_and_says_so(
-    native: Any, store: SqlBatchStore, tmp_path: Path
+    scheduling: Any, store: SqlBatchStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, deployment = await make(wanted(tmp_path, str(tmp_path / "later.jsonl")))
     missing = await run_now(deployment)
@@ -205,12 +111,14 @@ async def test_a_file_that_is_not_there_fails_the_run_and_says_so(
     assert f"there is no file {tmp_path / 'later.jsonl'} now" in state.message
     state = await state_of(wrong)
     assert state.is_failed()
-    assert "line 2: custom_id 'a' was line 1's already" in state.message
+    assert f"{tmp_path / 'bad.jsonl'}: 1 fault: line 2" in state.message
+    assert "custom_id" not in state.message  # a fault's words quote the file
+    assert "line 2: custom_id 'a' was line 1's already" in capsys.readouterr().out
     assert await store.page(None) == ([], False)
 
 
 async def test_what_is_edited_in_the_ui_counts(
-    native: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
+    scheduling: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
 ) -> None:
     one = wanted(tmp_path, a_file(tmp_path / "a.jsonl", "a"))
     _, deployment = await make(one)
@@ -233,35 +141,8 @@ async def test_what_is_edited_in_the_ui_counts(
     assert len((folder / "results.jsonl").read_text().splitlines()) == 2
 
 
-async def test_a_run_whose_process_ended_goes_on_with_its_batch(
-    native: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
-) -> None:
-    _, deployment = await make(wanted(tmp_path, a_file(tmp_path / "a.jsonl", "a")))
-    run = await run_now(deployment)
-    loop = asyncio.get_running_loop()
-    desk = Desk(store, "anyone", f"schedule-{run.id}", datetime.now(UTC), 1, loop)
-    made = await submit.fn(str(tmp_path / "a.jsonl"), None, desk)
-    machine = f"{_owner().partition('/')[0]}/{os.getpid()}:1"  # this process's number, of another one
-    api = prefect_server.url
-    change("PATCH", f"{api}/flow_runs/{run.id}", {"infrastructure_pid": machine})
-    running = {"state": {"type": "RUNNING"}, "force": True}
-    change("POST", f"{api}/flow_runs/{run.id}/set_state", running)
-    async with runner(store) as batches:
-        assert await batches.run_due() == 1
-        await until_settled(batches, store)
-    assert (await state_of(run)).is_completed()
-    assert [batch.id for batch in (await store.page(None))[0]] == [made]
-    assert len(list((tmp_path / "out").iterdir())) == 1
-
-
-def _owner() -> str:
-    from coordinators.owners import this_owner
-
-    return this_owner()
-
-
 async def test_canceling_the_run_cancels_the_batch(
-    native: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
+    scheduling: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
 ) -> None:
     _, deployment = await make(wanted(tmp_path, a_file(tmp_path / "a.jsonl", "a", "b")))
     run = await run_now(deployment)
@@ -284,7 +165,7 @@ async def test_canceling_the_run_cancels_the_batch(
 
 
 async def test_of_overdue_times_the_last_stands_for_all(
-    native: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
+    scheduling: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
 ) -> None:
     _, deployment = await make(wanted(tmp_path, a_file(tmp_path / "a.jsonl", "a")))
     api = prefect_server.url
@@ -307,7 +188,7 @@ async def test_of_overdue_times_the_last_stands_for_all(
     assert [(await state_of(run)).is_cancelled() for run in runs] == [True, True, False]
 
 
-async def test_schedules_are_made_changed_listed_and_removed(native: Any, tmp_path: Path) -> None:
+async def test_schedules_are_made_changed_listed_and_removed(scheduling: Any, tmp_path: Path) -> None:
     one = wanted(tmp_path, str(tmp_path / "a.jsonl"))
     assert (await make(one))[0] is True
     new, deployment = await make(replace(one, cron="30 4 * * 1", model="small"))
@@ -328,7 +209,7 @@ async def test_schedules_are_made_changed_listed_and_removed(native: Any, tmp_pa
 
 
 async def test_on_a_shared_server_a_schedule_is_its_machines(
-    native: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
+    scheduling: Any, prefect_server: Any, store: SqlBatchStore, tmp_path: Path
 ) -> None:
     _, deployment = await make(wanted(tmp_path, a_file(tmp_path / "a.jsonl", "a")), shared=True)
     assert batch_schedules.machine_of(deployment) is not None
@@ -370,6 +251,7 @@ async def test_a_file_is_looked_through_beside_the_loop(
     assert len(threads) == 2
     assert threading.main_thread() not in threads
     (tmp_path / "a.jsonl").write_text("{")
+    desk.key = "twice"
     with pytest.raises(ScheduleFailed, match="line 1"):
         await submit.fn(file, None, desk)
 

@@ -108,6 +108,8 @@ def test_every_command_explains_itself(command):
         (["plan", "-", "--latency", "0"], "latency"),
         (["schedule", "nowhere.jsonl", "--cron", "0 2 * * *"], "Nothing was scheduled"),
         (["schedule", "nowhere.jsonl"], "--cron"),
+        (["schedule", "-", "--cron", "0 2 * * *"], "cannot be standard input"),
+        (["schedule", "-", "--unread", "--cron", "0 2 * * *"], "cannot be standard input"),
     ],
 )
 def test_what_is_asked_wrongly_is_not_sent(words, why):
