@@ -34,7 +34,7 @@ CASES = (
 _PACE = cells.Pace(rounds=5, alone_seconds=1.0, crowd_seconds=1.0, slow_seconds=2.0, warm_up=0.2)
 _LEAST = 0.9
 _LOADING = 3.0  # the first trace loads OpenTelemetry's SDK
-_QUIET = {"HEADGATE_LOG_LEVEL": "error"}
+_QUIET = {"HEADGATE_LOG_LEVEL": "error", "HEADGATE_REQUEST_LOG": "off"}
 _UNCOUNTED = {"HEADGATE_METRICS": "off"}
 
 
