@@ -107,7 +107,7 @@ class ErrorReader:
     """Reads the errors of all servers that left a folder in `log_dir`, the newest first."""
 
     def __init__(self, log_dir: Path, most_bytes: int = MOST_BYTES) -> None:
-        self._log_dir = log_dir
+        self.log_dir = log_dir
         self._most_bytes = most_bytes
 
     def records(self, wanted: Wanted | None = None) -> Iterator[Record]:
@@ -142,8 +142,8 @@ class ErrorReader:
 
     def _folders(self, wanted: Wanted | None) -> list[ServerFolder]:
         if wanted is None or wanted.server is None:
-            return server_folders(self._log_dir)
-        return [folder for folder in server_folders(self._log_dir) if folder.id == wanted.server]
+            return server_folders(self.log_dir)
+        return [folder for folder in server_folders(self.log_dir) if folder.id == wanted.server]
 
     def page(self, wanted: Wanted, offset: int, limit: int) -> Record:
         """Give so many records from `offset` on, newest first, and where the next begin."""

@@ -59,6 +59,7 @@ class Limits:
 
     def __init__(self, refused: Callable[[str, str], None] = lambda *_: None) -> None:
         self.refused = refused
+        self.turned_away = 0
         self._accounts: dict[str, _Account] = {}
         self._own: dict[Window, Sums] = {}
         self._sent: dict[Window, Sums] = {}
@@ -86,6 +87,7 @@ class Limits:
             try:
                 self._check(account, exchange)
             except (RateLimited, PermissionDenied):
+                self.turned_away += 1
                 self.refused(tenant, exchange.model)
                 raise
         account.minute[REQUESTS] += 1

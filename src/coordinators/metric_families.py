@@ -55,6 +55,7 @@ def request_families(counts: Mapping[str, Any]) -> Iterable[Metric]:
 
 _MORE = {
     "refused": ("headgate_refused_keys", "Requests turned away because of their client key."),
+    "limited": ("headgate_limited_requests", "Requests turned away by the limits of their client key."),
     "runs_dropped": ("headgate_runs_dropped", "Runs that found no room on their way to the recorder."),
     "traces_sent": ("headgate_traces_sent", "Traces that a collector took."),
     "traces_dropped": ("headgate_traces_dropped", "Traces lost: no room, or no collector took them."),

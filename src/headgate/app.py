@@ -137,7 +137,9 @@ class Parts:
         )
         self.cache_admin = CacheAdmin(self.gateway, keys, admins)
         self.batches = assemble_batches(settings, instance, self._batch_store, keys)
-        self.metric_reports = self.observing.begin(self.gateway, keys, admins, self.sink, self._batch_store)
+        self.metric_reports = self.observing.begin(
+            self.gateway, keys, admins, self.sink, self._batch_store, limits=self.usage.limits
+        )
         self.debug = Debug(recording.folder, admins, self._lost)
         self.overview.begin(
             self.gateway,

@@ -83,11 +83,13 @@ def show(
     """Show one error: the code around it, how often it was seen, and its last occurrences."""
     from coordinators.error_registry import code_around, sites_with  # noqa: PLC0415 - see above
 
-    found = _reader(log_dir).one(error_hash, limit)
+    reader = _reader(log_dir)
+    found = reader.one(error_hash, limit)
     if found is None:
         sites = sites_with(error_hash, None)
         if not sites:
-            typer.echo(f"headgate: no error {error_hash} was seen here, and no place has this hash", err=True)
+            told = f"no error {error_hash} is written down in {reader.log_dir}, and no place has this hash"
+            typer.echo(f"headgate: {told}", err=True)
             raise typer.Exit(1)
         found = {**sites[0].to_dict(), "count": 0, "first": None, "last": None, "occurrences": []}
     if as_json:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coordinators.gateway import Gateway
     from coordinators.keys import AdminKeys, ClientKeys
     from coordinators.lanes import BackendLanes
+    from coordinators.limits import Limits
     from coordinators.observing import Observer
     from coordinators.routing import RoutingTable
     from coordinators.traces import Sender
@@ -43,6 +44,7 @@ class Observing:
         self._scrubber = scrubber_of(settings)
         self._gateway: Gateway | None = None
         self._keys: ClientKeys | None = None
+        self._limits: Limits | None = None
         self._sink: SocketSink | None = None
         self.metrics: Metrics | None = None
         self.traces = self._assemble_traces(settings, backends)
@@ -91,9 +93,11 @@ class Observing:
         admins: AdminKeys,
         sink: SocketSink | None,
         batches: Batches,
+        *,
+        limits: Limits,
     ) -> MetricReports:
         """Begin to watch the other parts; give what answers for them."""
-        self._gateway, self._keys, self._sink = gateway, keys, sink
+        self._gateway, self._keys, self._limits, self._sink = gateway, keys, limits, sink
         if self.metrics is not None:
             self.metrics.start()
         instance = self._instance
@@ -149,6 +153,7 @@ class Observing:
         traces = self.traces
         return {
             "refused": self._keys.refused if self._keys is not None else 0,
+            "limited": self._limits.turned_away if self._limits is not None else 0,
             "runs_dropped": self._sink.dropped if self._sink is not None else 0,
             "traces_sent": traces.sent if traces is not None else 0,
             "traces_dropped": traces.dropped if traces is not None else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def test_a_key_is_asked_for_as_soon_as_there_is_one_until_it_is_revoked(web, fol
     assert key not in web.log()
 
 
-def test_requests_a_minute(client_for, openrouter):
+def test_requests_a_minute(web, client_for, openrouter):
     client = client_for("brisk", "--rpm", "2")
     for _ in range(2):
         client.messages.create(**ASK)
@@ -119,6 +120,10 @@ def test_requests_a_minute(client_for, openrouter):
     assert "the key 'brisk' has reached its limit of 2 requests a minute" in message
     assert 0 < int(refused.value.response.headers["retry-after"]) <= 60
     assert len(openrouter.requests("chat")) == 2
+    metrics = httpx.get(f"{web.url}/metrics", headers={"x-api-key": client.api_key}).text
+    counted = re.search(r"^headgate_limited_requests_total (\d+)", metrics, re.MULTILINE)
+    assert counted, metrics
+    assert int(counted[1]) >= 1
 
 
 def test_tokens_a_minute_are_those_of_answers(client_for, openrouter):
