@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.gateway import ROOT, GatewayProcess
 
-PLANTED = Path(__file__).with_name("planted_in_batches")
+PLANTED = Path(__file__).with_name("planted")
 STEPS = {"open_chunks", "close_batch"}
 
 
@@ -23,7 +23,12 @@ STEPS = {"open_chunks", "close_batch"}
 def gateway(openrouter):
     paths = os.pathsep.join([str(PLANTED), str(ROOT / "src")])
     openrouter.script({"text": "Fine.", "times": 0})
-    given = {"OPENROUTER_API_KEY": "k", "OPENROUTER_BASE_URL": openrouter.base_url, "PYTHONPATH": paths}
+    given = {
+        "OPENROUTER_API_KEY": "k",
+        "OPENROUTER_BASE_URL": openrouter.base_url,
+        "PYTHONPATH": paths,
+        "PLANTED_IN_BATCHES": "yes",
+    }
     with GatewayProcess("--no-prefect", **given) as gateway:
         yield gateway
 

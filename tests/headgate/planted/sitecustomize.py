@@ -1,7 +1,8 @@
 """Mistakes planted in a real server: Python runs this in every process that has this folder in PYTHONPATH.
 
 Requests for the models of `CRASHES` meet them while they are validated: errors whose texts quote the prompt
-and a key, which is what careless code and careless libraries do.
+and a key, which is what careless code and careless libraries do. Where PLANTED_IN_BATCHES is set, steps of
+batches fail once as well.
 """
 
 from __future__ import annotations
@@ -98,13 +99,47 @@ def plant(module: Any) -> None:
     module.validate_request.fn = validate_request
 
 
+class Planted(Exception):
+    """A failure that nobody expects; its text quotes what a careless library's would."""
+
+
+def plant_in_batches(module: Any) -> None:
+    """Have each of these steps of a batch fail in its own code when it is first called; the batch goes on."""
+    for name in ("open_chunks", "close_batch"):
+        step = getattr(module, name)
+        step.fn = once_failing(step.fn)
+
+
+def once_failing(usual: Any) -> Any:
+    failed: list[bool] = []
+
+    async def once(*args: Any, **kwargs: Any) -> Any:
+        if not failed:
+            failed.append(True)
+            raise Planted("A secret prompt")
+        return await usual(*args, **kwargs)
+
+    own = usual.__code__
+    once.__code__ = once.__code__.replace(
+        co_filename=own.co_filename,
+        co_firstlineno=own.co_firstlineno,
+        co_name=own.co_name,
+        co_qualname=own.co_qualname,
+    )
+    return once
+
+
+PLANTS = {"tasks.validate": plant}
+if "PLANTED_IN_BATCHES" in os.environ:
+    PLANTS["tasks.execute_batch"] = plant_in_batches
+
+
 class Finder:
-    """Plants once `tasks.validate` is imported."""
+    """Plants once the module is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "tasks.validate":
+        if (planting := PLANTS.pop(name, None)) is None:
             return None
-        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         assert spec is not None
         assert spec.loader is not None
@@ -112,7 +147,7 @@ class Finder:
 
         def exec_module(module: Any) -> None:
             usual(module)
-            plant(module)
+            planting(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
