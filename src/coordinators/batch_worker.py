@@ -47,7 +47,6 @@ _POOL_TYPE = "headgate"
 class ChunkDesk:
     """The desk of a batch whose chunks come one by one (`tasks.batch_desk.Desk`)."""
 
-    at_once = 1
     pool = None
 
     def __init__(self, kit: Kit, batch: Batch) -> None:
@@ -57,6 +56,10 @@ class ChunkDesk:
         self._kit = kit
         self._home = asyncio.get_running_loop()
         self.chunks: dict[int, asyncio.Task[Mapping[str, int]]] = {}
+
+    def at_once(self, *, away: bool) -> int:
+        """Refuse."""
+        raise BatchLeft(f"a worker executes chunks only (away: {away})")
 
     async def answer_chunk(self, chunk: int) -> Mapping[str, int]:
         """Answer a chunk's requests; raises BatchLeft if the chunk is not done because this process ends."""

@@ -113,3 +113,20 @@ async def bench_at(folder: Path, upstream: str, chunk: int = 1000) -> AsyncItera
         yield bench
     finally:
         await bench.store.close()
+
+
+def upstream_calls(openrouter: Any) -> list[str]:
+    """Give the texts that the upstream was asked."""
+    return [seen["body"]["messages"][-1]["content"] for seen in openrouter.requests("chat")]
+
+
+def counted(monkeypatch: Any, store: Any, name: str) -> list[Any]:
+    """Note every call of one of the store's methods."""
+    calls, original = [], getattr(store, name)
+
+    async def noted(*given: Any, **more: Any) -> Any:
+        calls.append(given)
+        return await original(*given, **more)
+
+    monkeypatch.setattr(store, name, noted)
+    return calls
