@@ -11,7 +11,9 @@ import orjson
 import pytest
 from anthropic.types import Message
 from anthropic.types.messages import MessageBatchIndividualResponse
+from sqlalchemy import literal
 
+from coordinators import batch_rates
 from coordinators.batch_artifacts import failure_rows
 from coordinators.batch_heart import Heart
 from coordinators.batch_items import Asker, Persistence
@@ -251,6 +253,47 @@ async def test_the_rate_of_requests_holds(bench, openrouter):
         await bench.ended(batch)
         took = time.monotonic() - begun
     assert took >= (12 - 4) / 4 - 0.3  # four a second, and a second's worth at once
+
+
+class Clock:
+    """The clock of a store's rates, which is ahead by every wait that the store asked for, and stands still."""
+
+    def __init__(self, monkeypatch, store):
+        self.waited = 0.0
+        self.granted = 0
+        self._reserve = store.reserve
+        monkeypatch.setattr(batch_rates, "now", lambda _: literal(1e9 + self.waited))
+        monkeypatch.setattr(store, "reserve", self.reserve)
+
+    async def reserve(self, name, amount, per_minute):
+        wait = await self._reserve(name, amount, per_minute)
+        self.granted += 0 if wait else amount
+        self.waited += wait
+        return min(wait, 0.001)
+
+
+@pytest.mark.parametrize("output", [3, 500])
+async def test_what_answers_take_beyond_the_estimate_slows_those_that_follow(
+    bench, openrouter, monkeypatch, output
+):
+    openrouter.script({"text": "Fine.", "usage": {"input": 10, "output": output}, "times": 0})
+    batch = await bench.make(*(ask(f"{n}") for n in range(20)))
+    clock = Clock(monkeypatch, bench.store)
+    async with bench.engine(HEADGATE_BATCH_TPM=60_000, HEADGATE_BATCH_CONCURRENCY=1) as engine:
+        ended, _ = await bench.ended(batch)
+        hands = engine._kit.at_once
+    lot, bucket, a_second = 250, 1000, 1000
+    assert ended.counts.succeeded == 20
+    each = 10 + output
+    assert ended.input_tokens + ended.output_tokens == 20 * each
+    settled = 20 - 2 * hands  # of two chunks: of what is in hand with the last one nothing is known yet
+    if output == 3:  # less than the estimate, and what was not taken is given back
+        assert clock.granted <= 20 * 25 + lot
+        assert clock.waited == 0
+    else:
+        assert settled * each <= clock.granted <= 20 * each + lot
+        assert clock.waited >= (settled * each - bucket) / a_second
+        assert clock.waited == pytest.approx((clock.granted - bucket) / a_second, abs=0.1)
 
 
 async def test_who_waits_for_the_pace_is_let_go_when_its_batch_stops(bench):
