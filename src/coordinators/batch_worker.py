@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Pending
 
 from coordinators.batch_chunks import ChunkRun
+from coordinators.batch_orphans import BATCH_TAGS
 from coordinators.batch_watch import Watch
 from coordinators.loops import await_on
 from flows.message_batch import message_chunk, pool_deployment
@@ -231,6 +232,6 @@ async def register_pool(client: PrefectClient, pool: str) -> None:
         name=pool_deployment(pool),
         work_pool_name=pool,
         description="A part of a batch of Messages requests, for `headgate worker`.",
-        tags=["headgate", "batch"],
+        tags=list(BATCH_TAGS),
         enforce_parameter_schema=False,
     )

@@ -87,6 +87,14 @@ class Bench:
             await engine.close()
             await parts.close()
 
+    async def end(self, batch: Batch) -> None:
+        """Cancel a batch and end it, without any engine."""
+        await self.store.cancel(batch.id)
+        lease = await self.store.lease_batch(batch.id, "who ends it", 60)
+        assert lease is not None
+        await self.store.close_out(lease, "canceled")
+        await self.store.end(lease)
+
     async def until(self, batch: Batch, done: Any, seconds: float = 180) -> Batch:
         limit = time.monotonic() + seconds
         while True:

@@ -256,7 +256,7 @@ async def test_the_rate_of_requests_holds(bench, openrouter):
 
 
 class Clock:
-    """The clock of a store's rates, which is ahead by every wait that the store asked for, and stands still."""
+    """The clock of a store's rates: it stands still, but goes on by every wait that the store asks for."""
 
     def __init__(self, monkeypatch, store):
         self.waited = 0.0
