@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from coordinators.batch_away import ChunksAway
 from coordinators.batch_chunks import ChunkRun
 from coordinators.batch_watch import Watch
 from coordinators.loops import await_on
@@ -22,13 +23,12 @@ from express import Run
 from flows.message_batch import message_batch
 from tasks.batch import LeaseLost, StoreFailed
 from tasks.batch_desk import BatchLeft, at_desk
-from tasks.patience import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from coordinators.batch_chunks import Kit
-    from tasks.batch import Batch, ChunkState, Lease
+    from tasks.batch import Batch, Lease
 
 _log = structlog.get_logger("headgate.batches")
 _PAUSE = 1.0
@@ -39,13 +39,10 @@ _PREFECT_SECONDS = 60.0
 _SILENT_SECONDS = 60.0
 """How long the runs of chunks that went to a work pool may not be known before they are answered here."""
 
-_RUNS_SECONDS = 5.0
-"""How long what Prefect told of the runs in a work pool is good enough: each question costs its server."""
-
-_STARTING_SECONDS = 15.0
-"""How long a worker may take from claiming a run to leasing its chunk: Prefect's engine comes between."""
-
 _LEAVING_SECONDS = 5.0
+_POOL_PATIENCE = 60.0
+"""How long a batch whose chunks go to a work pool waits for Prefect, which alone knows the workers."""
+
 _PREFECT_TRIES = 3
 _PREFECT_AGAIN = 30.0
 _LOOK = 1.0
@@ -92,22 +89,14 @@ class Execution:
         self.pool = pool
         self.kit = kit
         self.counts: Mapping[str, int] | None = None
+        self._away = ChunksAway(kit, self.watch, engine)
         self._lease = lease
         self._engine = engine
         self._tries = _PREFECT_TRIES if engine is not None else 0
         self._prefect_from = 0.0
-        self._silent_since: float | None = None
         self._home = asyncio.get_running_loop()
         self._chunks: dict[int, asyncio.Task[Mapping[str, int]]] = {}
         self._closing = False
-        self._sent: set[str] = set()
-        self._asking = asyncio.Lock()
-        self._asked: frozenset[str] = frozenset()
-        self._asked_at = 0.0
-        self._states: dict[str, tuple[str, float]] = {}
-        self._looking = asyncio.Lock()
-        self._looked_at = 0.0
-        self._seen: dict[int, ChunkState] = {}
         self._busy = time.monotonic()
 
     @property
@@ -115,12 +104,14 @@ class Execution:
         """The batch as it was last seen."""
         return self.watch.batch
 
-    @property
-    def at_once(self) -> int:
-        """Give how many chunks are under way together: enough to have all places taken while one starts."""
-        largest = max(1, -(-self.batch.items // max(1, self.batch.chunks)))
-        if self.pool is not None:
+    def at_once(self, *, away: bool) -> int:
+        """Give how many chunks are under way together: enough to have all places taken while one starts.
+
+        `away` says that they go to a work pool, whose workers have limits of their own.
+        """
+        if away:
             return _MOST_CHUNKS_AWAY
+        largest = max(1, -(-self.batch.items // max(1, self.batch.chunks)))
         return min(_MOST_CHUNKS, 2 + self.kit.at_once // largest)
 
     async def run(self) -> None:
@@ -157,6 +148,8 @@ class Execution:
         ready = asyncio.create_task(self._await_prefect(engine))
         try:
             await asyncio.wait({ready}, timeout=0.0 if self._prefect_from else engine.patience)
+            if not ready.done() and self.pool is not None:
+                await self._wait_for_pool(ready, engine.patience)
             if not ready.done():
                 directly = asyncio.create_task(self._run_directly())
                 await asyncio.wait({ready, directly}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,6 +162,13 @@ class Execution:
             ready.cancel()
         await self._run_under(engine)
 
+    async def _wait_for_pool(self, ready: asyncio.Task[None], waited: float) -> None:
+        """Wait longer for Prefect, unless the batch stops: this process alone is slow beside a pool."""
+        waited = max(waited, self._away.silent_for)
+        stopping = asyncio.create_task(self.watch.stopped_within(max(0.0, _POOL_PATIENCE - waited)))
+        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+
     async def _await_prefect(self, engine: Engine) -> None:
         await asyncio.sleep(max(0.0, self._prefect_from - time.monotonic()))
         await engine.ready()
@@ -179,6 +179,7 @@ class Execution:
 
     async def _run_under(self, engine: Engine) -> None:
         self._tries -= 1
+        self._away.heard()
         running = asyncio.create_task(engine.run_batch(self))
         try:
             self._busy = time.monotonic()
@@ -188,7 +189,7 @@ class Execution:
                 waits = self.watch.stop is None and (self.watch.paused or self.pool is not None)
                 if self._chunks or self._closing or waits:
                     self._busy = now
-                silent = self._silent_since is not None and now - self._silent_since > _SILENT_SECONDS
+                silent = self._away.silent_for > _SILENT_SECONDS
                 patience = _LEAVING_SECONDS if self.watch.stop in {"leaving", "lost"} else _PREFECT_SECONDS
                 if silent or now - self._busy > patience:
                     _log.warning("Prefect does not get on with the batch", batch=self.batch.id)
@@ -237,7 +238,7 @@ class Execution:
 
     async def watch_chunk(self, chunk: int, flow_run: str) -> str:
         """Wait for a chunk that a worker answers."""
-        return await await_on(self._home, self._watch_chunk(chunk, flow_run))
+        return await await_on(self._home, self._away.watch_chunk(chunk, flow_run))
 
     async def close_batch(self) -> Mapping[str, int]:
         """Give what is left its outcome, and end the batch."""
@@ -256,79 +257,6 @@ class Execution:
         self._busy = time.monotonic()
         return counts
 
-    async def _watch_chunk(self, chunk: int, flow_run: str) -> str:
-        """Look at the store, which has the truth, and at the run when nobody has the chunk."""
-        self._sent.add(flow_run)
-        try:
-            return await self._await_chunk(chunk, flow_run)
-        finally:
-            self._sent.discard(flow_run)
-
-    async def _await_chunk(self, chunk: int, flow_run: str) -> str:
-        free_since: float | None = None
-        lost = False
-        while True:
-            state = await self._seen_since(time.monotonic() - (0.0 if lost else _LOOK), chunk)
-            if state.done:
-                return "done"
-            if self.watch.stop is not None:
-                return "stopped"
-            if lost and not state.leased:
-                return "again"
-            if state.leased or free_since is None:
-                lost, free_since = False, None if state.leased else time.monotonic()
-            elif lost := await self._run_is_lost(flow_run, time.monotonic() - free_since):
-                continue  # it may have ended well since the store was asked
-            await self.watch.stopped_within(_LOOK)
-
-    async def _seen_since(self, moment: float, chunk: int) -> ChunkState:
-        """Give a chunk as the store had it after this moment; all chunks are looked at together."""
-        async with self._looking:
-            if self._looked_at < moment:
-                begun = time.monotonic()
-                states = await patiently(lambda: self.kit.store.chunks(self.batch.id))
-                self._seen = {state.number: state for state in states}
-                self._looked_at = begun
-        return self._seen[chunk]
-
-    async def _state_of(self, engine: Engine, flow_run: str) -> tuple[str | None, float]:
-        """Give the type of a run's state, None if it is gone, and how many seconds old it is.
-
-        All runs are asked for together, not often.
-        """
-        async with self._asking:
-            if time.monotonic() - self._asked_at > _RUNS_SECONDS:
-                asked = frozenset(self._sent)
-                told = await engine.run_states(sorted(asked))
-                self._asked, self._asked_at = asked, time.monotonic()
-                self._states = {run: self._since(run, *state) for run, state in told.items()}
-        if flow_run not in self._asked:
-            return "SCHEDULED", 0.0
-        state, since = self._states.get(flow_run, (None, 0.0))
-        return state, time.monotonic() - since
-
-    def _since(self, flow_run: str, state: str, age: float) -> tuple[str, float]:
-        """Give since when a run has its state: as it is told, or as we saw it if the clocks disagree."""
-        before, since = self._states.get(flow_run, (None, 0.0))
-        return state, min(self._asked_at - age, since if before == state else self._asked_at)
-
-    async def _run_is_lost(self, flow_run: str, free: float) -> bool:
-        """Say whether nobody will execute a chunk that has been free for so many seconds under this run."""
-        if self._engine is None or free < _LOOK:
-            return False
-        try:
-            state, age = await self._state_of(self._engine, flow_run)
-            patience = max(self.kit.heart.seconds, _STARTING_SECONDS)
-            if state in {"PENDING", "RUNNING"} and free > self.kit.heart.seconds and age > patience:
-                await self._engine.crash_run(flow_run, "its worker is gone; another goes on with the chunk")
-                return True
-        except Exception as error:  # noqa: BLE001 - Prefect's client raises many
-            self._silent_since = self._silent_since or time.monotonic()
-            _log.warning("the run of a chunk is not known", because=repr(error)[:200])
-            return False
-        self._silent_since = None
-        return state not in {"PENDING", "RUNNING", "SCHEDULED", "PAUSED"}
-
     async def _close_batch(self) -> Mapping[str, int]:
         if self._chunks:
             await asyncio.wait(set(self._chunks.values()))
@@ -338,6 +266,7 @@ class Execution:
         self._closing = True
         try:
             if stop is not None:
+                await self._away.let_workers_end(starting=self.pool is not None)
                 await store.close_out(self._lease, stop)
             ended = await store.end(self._lease)
         finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from coordinators.batch_tables import OPEN, OUTCOMES, SEEN, batches, chunks, items, results
+from coordinators.batch_tables import OPEN, OUTCOMES, SEEN, batches, chunks, facts, items, results
 from tasks.batch import Batch, Counts, Item, ItemResult, StoreFailed
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ def batch(connection: Connection, batch_id: str, tenant: str | None = None) -> B
     """Give a batch, of this tenant if one is named; neither drafts nor what is being deleted."""
     found = _batches(connection, select(batches.c.num).where(batches.c.id == batch_id, *_seen_by(tenant)))
     return found[0] if found else None
+
+
+def store_name(connection: Connection) -> str:
+    """Give the store's own name."""
+    return str(connection.execute(select(facts.c.value).where(facts.c.name == "store")).scalar_one())
 
 
 def open_batches(connection: Connection) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""Batches as Prefect shows them: the deployment, a flow run each, its state, its artifacts; and orphans.
+"""Batches as Prefect shows them: the deployment, a flow run each, its state, its artifacts.
 
 Here the two sides of a pause meet: what is paused in the UI is paused in the store, and the other way round.
 """
@@ -13,21 +13,17 @@ from uuid import UUID
 
 import structlog
 from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterName,
-    FlowRunFilterParentFlowRunId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Cancelling, Crashed, Paused, Running
+from prefect.states import Cancelled, Cancelling, Paused, Running
 
 from coordinators.batch_artifacts import Artifacts
+from coordinators.batch_orphans import BATCH_TAGS, OPEN, close_run, store_tag
 from coordinators.batch_worker import register_pool
 from flows.message_batch import BATCH_DEPLOYMENT, message_batch
 
@@ -39,7 +35,7 @@ if TYPE_CHECKING:
 
     from coordinators.batch_execution import Execution
     from coordinators.prefect_thread import PrefectThread
-    from tasks.batch import Batch, BatchStore
+    from tasks.batch import Batch
 
 _log = structlog.get_logger("headgate.batches")
 _LOOK = 2.0
@@ -47,9 +43,6 @@ _CALL = 15.0
 _LAST_CALL = 10.0
 _PAGE = 200
 _NEWEST = FlowRunSort.START_TIME_DESC
-_OPEN = (
-    StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED, StateType.PAUSED, StateType.CANCELLING,
-)  # fmt: skip
 
 
 class BatchRuns:
@@ -62,16 +55,15 @@ class BatchRuns:
         self.thread = thread
         self.patience = patience
         self._deployment: UUID | None = None
-        self._ours: dict[str, UUID] = {}
 
     async def run_batch(self, execution: Execution) -> None:
         """Have `message_batch` run as a new run of the deployment; raises what Prefect and the flow raise."""
         batch = execution.batch
-        run = await self.thread.call(lambda client: self._begin(client, batch), within=4 * _CALL)
+        tag = store_tag(await execution.kit.store.name())
+        run = await self.thread.call(lambda client: self._begin(client, batch, tag), within=4 * _CALL)
         if execution.pool is not None:
             pool = execution.pool
             await self.thread.call(lambda client: register_pool(client, pool), within=4 * _CALL)
-        self._ours[batch.id] = run.id
         await execution.kit.store.set_flow_run(batch.id, str(run.id))
         showing = asyncio.create_task(self._show(execution, run.id))
         try:
@@ -79,7 +71,6 @@ class BatchRuns:
         finally:
             showing.cancel()
             await asyncio.wait({showing})
-            self._ours.pop(batch.id, None)
             if execution.counts is not None and execution.watch.stop in {"canceled", "expired"}:
                 await self._conclude(run.id, execution)
 
@@ -102,24 +93,11 @@ class BatchRuns:
 
     async def crash_run(self, run_id: str, why: str) -> None:
         """Close a run whose process is gone, and the runs within it."""
-        await self.thread.call(lambda client: _crash(client, UUID(run_id), why), within=4 * _CALL)
 
-    async def close_orphans(self, store: BatchStore) -> int | None:
-        """Close the runs that are open though their batch has ended or is gone; give how many.
+        async def close(client: PrefectClient) -> None:
+            await close_run(client, await client.read_flow_run(UUID(run_id)), why)
 
-        None, and soon, if the Prefect server does not answer. A run of a batch that goes on is closed when
-        the batch is taken, which only its lease allows.
-        """
-        if not await self._answers():
-            return None
-        closed = 0
-        for run in await self.thread.call(self._open_runs, within=4 * _CALL):
-            batch_id = run.parameters.get("batch_id")
-            batch = await store.get(str(batch_id)) if batch_id else None
-            if (batch is None or batch.status == "ended") and batch_id not in self._ours:
-                await self.crash_run(str(run.id), "its batch has ended or is gone")
-                closed += 1
-        return closed
+        await self.thread.call(close, within=4 * _CALL)
 
     async def ready(self) -> None:
         """Wait until the Prefect server answers, however long it takes."""
@@ -133,34 +111,25 @@ class BatchRuns:
             return await self.thread.call(lambda client: client.api_healthcheck(), within=_CALL) is None
         return False
 
-    async def _begin(self, client: PrefectClient, batch: Batch) -> FlowRun:
+    async def _begin(self, client: PrefectClient, batch: Batch, tag: str) -> FlowRun:
         deployment = self._deployment = self._deployment or await _register(client)
         name = f"batch-{batch.id}"
         before = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_=name)), limit=_PAGE, sort=_NEWEST
         )
         for run in before:
-            if run.state is not None and run.state.type in _OPEN:
-                await _crash(client, run.id, "its process ended; the batch goes on in another run")
+            if run.state is not None and run.state.type in OPEN:
+                await close_run(client, run, "its process ended; the batch goes on in another run")
         try:
             return await client.create_flow_run_from_deployment(
                 deployment,
                 parameters={"batch_id": batch.id},
                 name=f"{name}-{len(before) + 1}" if before else name,
-                tags=["batch"],
+                tags=["batch", tag],
             )
         except ObjectNotFound:  # the server was replaced, or somebody deleted it
             self._deployment = None
             raise
-
-    async def _open_runs(self, client: PrefectClient) -> list[FlowRun]:
-        deployment = self._deployment = self._deployment or await _register(client)
-        return await client.read_flow_runs(
-            flow_run_filter=_in_state(),
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
-            limit=_PAGE,
-            sort=_NEWEST,
-        )
 
     async def _show(self, execution: Execution, run_id: UUID) -> None:
         """Keep the run's state and its artifacts as the batch is, and the batch as the run is told to be."""
@@ -222,23 +191,6 @@ def _paused() -> State[Any]:
     return state.model_copy(update={"message": "paused over the API"})
 
 
-def _in_state() -> FlowRunFilter:
-    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_OPEN))))
-
-
-async def _crash(client: PrefectClient, run_id: UUID, why: str) -> None:
-    children = await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_OPEN))),
-        ),
-        limit=_PAGE,
-        sort=_NEWEST,
-    )
-    for run in (*(child.id for child in children), run_id):
-        await client.set_flow_run_state(run, Crashed(message=why), force=True)
-
-
 async def _register(client: PrefectClient) -> UUID:
     with suppress(ObjectNotFound):
         found = await client.read_deployment_by_name(f"{message_batch.name}/{BATCH_DEPLOYMENT}")
@@ -247,6 +199,6 @@ async def _register(client: PrefectClient) -> UUID:
         flow_id=await client.create_flow(message_batch),
         name=BATCH_DEPLOYMENT,
         description="A batch of Messages requests. Headgate makes a run for each, and executes it.",
-        tags=["headgate", "batch"],
+        tags=list(BATCH_TAGS),
         enforce_parameter_schema=False,
     )

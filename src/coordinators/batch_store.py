@@ -118,6 +118,10 @@ class SqlBatchStore:
             await batch_removal.remove(self.database, num)
         return True
 
+    async def name(self) -> str:
+        """Give the store's own name, a random one that tells it from every other store."""
+        return await self.database.read(batch_reading.store_name)
+
     # -- executed
     async def open_batches(self) -> list[Batch]:
         """Give the batches that have not ended, oldest first."""

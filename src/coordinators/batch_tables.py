@@ -143,3 +143,11 @@ rates = Table(
     Column("name", Text, primary_key=True),
     Column("free_at", Double, nullable=False),
 )
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""About the store itself: `store` is its own name, a random one."""

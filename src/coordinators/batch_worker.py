@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Pending
 
 from coordinators.batch_chunks import ChunkRun
+from coordinators.batch_orphans import BATCH_TAGS
 from coordinators.batch_watch import Watch
 from coordinators.loops import await_on
 from flows.message_batch import message_chunk, pool_deployment
@@ -47,7 +48,6 @@ _POOL_TYPE = "headgate"
 class ChunkDesk:
     """The desk of a batch whose chunks come one by one (`tasks.batch_desk.Desk`)."""
 
-    at_once = 1
     pool = None
 
     def __init__(self, kit: Kit, batch: Batch) -> None:
@@ -57,6 +57,10 @@ class ChunkDesk:
         self._kit = kit
         self._home = asyncio.get_running_loop()
         self.chunks: dict[int, asyncio.Task[Mapping[str, int]]] = {}
+
+    def at_once(self, *, away: bool) -> int:
+        """Refuse."""
+        raise BatchLeft(f"a worker executes chunks only (away: {away})")
 
     async def answer_chunk(self, chunk: int) -> Mapping[str, int]:
         """Answer a chunk's requests; raises BatchLeft if the chunk is not done because this process ends."""
@@ -228,6 +232,6 @@ async def register_pool(client: PrefectClient, pool: str) -> None:
         name=pool_deployment(pool),
         work_pool_name=pool,
         description="A part of a batch of Messages requests, for `headgate worker`.",
-        tags=["headgate", "batch"],
+        tags=list(BATCH_TAGS),
         enforce_parameter_schema=False,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FOLDER = Path(__file__).with_name("migrations")
-HEAD = "0003"  # the newest in FOLDER / "versions"; a test compares
+HEAD = "0004"  # the newest in FOLDER / "versions"; a test compares
 _LOCK = 0x68656164  # PostgreSQL's advisory locks have numbers
 
 

@@ -26,7 +26,9 @@ async def message_batch(batch_id: str) -> Mapping[str, int]:
     """Answer every request of a batch, and end it; gives its counts."""
     batch_id = shown(batch_id)
     chunks = await open_chunks(batch_id)
-    await spread(batch_id, chunks, _by_worker if _goes_away(batch_id) else message_chunk)
+    away = _goes_away(batch_id)
+    at_once = desk_of(batch_id).at_once(away=away)
+    await spread(batch_id, chunks, _by_worker if away else message_chunk, at_once)
     return await close_batch(batch_id)
 
 
@@ -41,17 +43,16 @@ async def message_chunk(batch_id: str, chunk: int) -> Mapping[str, int]:
 
 
 async def spread(
-    batch_id: str, chunks: list[ChunkNumber], run: Callable[[str, ChunkNumber], Awaitable[Any]]
+    batch_id: str, chunks: list[ChunkNumber], run: Callable[[str, ChunkNumber], Awaitable[Any]], at_once: int
 ) -> None:
-    """Have every chunk run, some at once, until the batch does not go on.
+    """Have every chunk run, so many at once, until the batch does not go on.
 
     More than one: what Prefect takes for starting and ending a run passes while another chunk is under way.
     A chunk that fails does not keep the others from running; the first failure is raised in the end.
     """
-    desk = desk_of(batch_id)
     left = iter(chunks)
     ended = await asyncio.gather(
-        *(_in_turn(batch_id, left, run) for _ in range(min(desk.at_once, len(chunks)))),
+        *(_in_turn(batch_id, left, run) for _ in range(min(at_once, len(chunks)))),
         return_exceptions=True,
     )
     for failure in ended:

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -36,9 +36,6 @@ LOOK = 0.5
 """Seconds between looks at the store."""
 
 SWEEP = 300.0
-_SOON = 15.0
-"""Seconds until a Prefect server that did not answer is asked for orphaned runs again."""
-
 _NICENESS = 2
 _LONGEST_PAUSE = 10.0
 
@@ -79,7 +76,7 @@ def end_on_signals(*, with_parent: bool) -> asyncio.Event:
 
 
 class Batches:
-    """Executes open batches, and looks after the store: leases of the dead, old batches, orphaned runs."""
+    """Executes open batches, and looks after the store: leases of the dead, old batches."""
 
     def __init__(self, settings: Settings, instance: Instance, store: SqlBatchStore) -> None:
         self._settings = settings
@@ -122,7 +119,7 @@ class Batches:
         runs = assemble_prefect(self._settings, self._instance)
         engine = BatchEngine(parts.kit, runs, self._settings.work_pool)
         garbage.settle()
-        caring = asyncio.create_task(self._care(runs, ended))
+        caring = asyncio.create_task(self._care(ended))
         try:
             await engine.follow(LOOK, ended)
         finally:
@@ -133,20 +130,12 @@ class Batches:
             if runs is not None:
                 await runs.thread.close()
 
-    async def _care(self, runs: Any, ended: asyncio.Event) -> None:
-        while True:
-            pause = SWEEP
+    async def _care(self, ended: asyncio.Event) -> None:
+        while not await within(SWEEP, ended):
             try:
                 await self._tidy()
-                closed = await runs.close_orphans(self._store) if runs is not None else 0
-                if closed:
-                    _log.info("orphaned flow runs closed", count=closed)
-                elif closed is None:
-                    pause = _SOON
-            except Exception as error:  # noqa: BLE001 - Prefect's client raises many; the next time may do
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next time may do
                 _log.warning("not tidied up", error=type(error).__name__, because=str(error)[:200])
-            if await within(pause, ended):
-                return
 
 
 async def main() -> None:

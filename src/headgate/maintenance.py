@@ -3,7 +3,8 @@
 Every five minutes the cache is cleaned, every hour the log folder and the captured requests, and old usage is
 summed up: as flows that the Prefect server schedules and shows, if there is a server and it answers; else by
 this process's own clock, and nothing of Prefect is even imported. Batches that are
-scheduled there are begun by this process as well (`headgate.scheduling`).
+scheduled there are begun by this process as well (`headgate.scheduling`), and it closes the runs of batches
+whose processes were killed (`headgate.orphans`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from headgate.capture_parts import folder_of
 from headgate.instance import Instance
 from headgate.log_lines import adopt_loggers
 from headgate.logs import configure_logs
+from headgate.orphans import follow_orphans, orphans_of
 from headgate.parent import follow_parent
 from headgate.recording import scrubber_of, start_recording, watch
 from headgate.scheduling import follow, scheduled_batches
@@ -162,7 +164,7 @@ async def run() -> None:
     old = Leftovers(folders, folder_of(settings))
     cache: Cleaner[Store] | None = None
     logs: Cleaner[Leftovers] | None = None
-    following: asyncio.Task[None] | None = None
+    following: list[asyncio.Task[None]] = []
     usage: Cleaner[UsageFolding] | None = None
     while not (await asyncio.wait({ended}, timeout=LOOK))[0]:
         if cache is None or logs is None or usage is None:
@@ -173,11 +175,14 @@ async def run() -> None:
             usage = Cleaner(lambda: UsageFolding(settings), ask_usage, fold, every=LOGS_EVERY, note=note)
             await clean_folders(old)
             if instance.runs != "off":
-                following = asyncio.create_task(follow(scheduled_batches(settings), ended))
+                following = [
+                    asyncio.create_task(follow(scheduled_batches(settings), ended)),
+                    asyncio.create_task(follow_orphans(orphans_of(settings), ended)),
+                ]
         await cache.look(time.monotonic())
         await logs.look(time.monotonic())
         await usage.look(time.monotonic())
-    if following is not None:
+    if following:
         # A scheduled batch under way is left, not ended: Prefect would take that for a crash. The next
         # process of this kind sees that this one is gone, and goes on with it.
         recording.close()

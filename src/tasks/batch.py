@@ -227,6 +227,10 @@ class BatchStore(Protocol):
         """Delete an ended batch and all that belongs to it; False if there is none that has ended."""
         ...
 
+    async def name(self) -> str:
+        """Give the store's own name, a random one that tells it from every other store."""
+        ...
+
     # -- executed
     async def open_batches(self) -> list[Batch]:
         """Give the batches that have not ended, oldest first."""

@@ -42,9 +42,8 @@ class BatchLeft(Exception):
 class Desk(Protocol):
     """Executes one batch. Its methods may be awaited in any thread; all raise BatchLeft."""
 
-    @property
-    def at_once(self) -> int:
-        """How many chunks are to be under way together."""
+    def at_once(self, *, away: bool) -> int:
+        """Give how many chunks are to be under way together, here or (`away`) at the workers of the pool."""
         ...
 
     @property

@@ -31,14 +31,17 @@ async def send_chunk(batch_id: str, chunk: int, deployment: str) -> str:
 
     To be called within a flow that Prefect runs: the chunk's run becomes a subflow of it.
     """
+    from prefect.context import FlowRunContext  # noqa: PLC0415 - only with a work pool
     from prefect.deployments.flow_runs import arun_deployment  # noqa: PLC0415 - only with a work pool
 
     desk = desk_of(batch_id)
     parameters = {"batch_id": str(batch_id), "chunk": int(chunk)}
     name = f"{batch_id}-chunk-{chunk}"
+    context = FlowRunContext.get()
+    tags = context.flow_run.tags if context is not None and context.flow_run is not None else []
     while True:
         run = await arun_deployment(
-            deployment, parameters=parameters, flow_run_name=name, timeout=0, as_subflow=True
+            deployment, parameters=parameters, flow_run_name=name, timeout=0, as_subflow=True, tags=tags
         )
         ended = await desk.watch_chunk(chunk, str(run.id))
         if ended != "again":

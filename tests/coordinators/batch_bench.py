@@ -87,6 +87,14 @@ class Bench:
             await engine.close()
             await parts.close()
 
+    async def end(self, batch: Batch) -> None:
+        """Cancel a batch and end it, without any engine."""
+        await self.store.cancel(batch.id)
+        lease = await self.store.lease_batch(batch.id, "who ends it", 60)
+        assert lease is not None
+        await self.store.close_out(lease, "canceled")
+        await self.store.end(lease)
+
     async def until(self, batch: Batch, done: Any, seconds: float = 180) -> Batch:
         limit = time.monotonic() + seconds
         while True:
@@ -113,3 +121,20 @@ async def bench_at(folder: Path, upstream: str, chunk: int = 1000) -> AsyncItera
         yield bench
     finally:
         await bench.store.close()
+
+
+def upstream_calls(openrouter: Any) -> list[str]:
+    """Give the texts that the upstream was asked."""
+    return [seen["body"]["messages"][-1]["content"] for seen in openrouter.requests("chat")]
+
+
+def counted(monkeypatch: Any, store: Any, name: str) -> list[Any]:
+    """Note every call of one of the store's methods."""
+    calls, original = [], getattr(store, name)
+
+    async def noted(*given: Any, **more: Any) -> Any:
+        calls.append(given)
+        return await original(*given, **more)
+
+    monkeypatch.setattr(store, name, noted)
+    return calls

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from uuid import uuid4
 
 import orjson
 import pytest
 from anthropic.types import Message
 from anthropic.types.messages import MessageBatchIndividualResponse
+from sqlalchemy import literal
 
+from coordinators import batch_rates
 from coordinators.batch_artifacts import failure_rows
-from coordinators.batch_execution import Execution
 from coordinators.batch_heart import Heart
 from coordinators.batch_items import Asker, Persistence
 from coordinators.batch_pace import Pace
 from coordinators.batch_watch import Watch
-from coordinators.batch_worker import PoolWorker
-from express import Run
-from headgate.batch_kit import BatchParts
-from headgate.instance import Instance
 from tasks.batch import Item, ItemResult, LeaseLost
-from tests.coordinators.batch_bench import EAGER, ask, bench_at
+from tests.coordinators.batch_bench import EAGER, ask, bench_at, counted, upstream_calls
 
 ANY = {"when": {"path": "chat"}, "times": 0}
 
@@ -35,10 +29,6 @@ ANY = {"when": {"path": "chat"}, "times": 0}
 async def bench(tmp_path, openrouter):
     async with bench_at(tmp_path, openrouter.base_url, chunk=4) as bench:
         yield bench
-
-
-def upstream_calls(openrouter):
-    return [seen["body"]["messages"][-1]["content"] for seen in openrouter.requests("chat")]
 
 
 def outcomes(results):
@@ -265,6 +255,47 @@ async def test_the_rate_of_requests_holds(bench, openrouter):
     assert took >= (12 - 4) / 4 - 0.3  # four a second, and a second's worth at once
 
 
+class Clock:
+    """The clock of a store's rates: it stands still, but goes on by every wait that the store asks for."""
+
+    def __init__(self, monkeypatch, store):
+        self.waited = 0.0
+        self.granted = 0
+        self._reserve = store.reserve
+        monkeypatch.setattr(batch_rates, "now", lambda _: literal(1e9 + self.waited))
+        monkeypatch.setattr(store, "reserve", self.reserve)
+
+    async def reserve(self, name, amount, per_minute):
+        wait = await self._reserve(name, amount, per_minute)
+        self.granted += 0 if wait else amount
+        self.waited += wait
+        return min(wait, 0.001)
+
+
+@pytest.mark.parametrize("output", [3, 500])
+async def test_what_answers_take_beyond_the_estimate_slows_those_that_follow(
+    bench, openrouter, monkeypatch, output
+):
+    openrouter.script({"text": "Fine.", "usage": {"input": 10, "output": output}, "times": 0})
+    batch = await bench.make(*(ask(f"{n}") for n in range(20)))
+    clock = Clock(monkeypatch, bench.store)
+    async with bench.engine(HEADGATE_BATCH_TPM=60_000, HEADGATE_BATCH_CONCURRENCY=1) as engine:
+        ended, _ = await bench.ended(batch)
+        hands = engine._kit.at_once
+    lot, bucket, a_second = 250, 1000, 1000
+    assert ended.counts.succeeded == 20
+    each = 10 + output
+    assert ended.input_tokens + ended.output_tokens == 20 * each
+    settled = 20 - 2 * hands  # of two chunks: of what is in hand with the last one nothing is known yet
+    if output == 3:  # less than the estimate, and what was not taken is given back
+        assert clock.granted <= 20 * 25 + lot
+        assert clock.waited == 0
+    else:
+        assert settled * each <= clock.granted <= 20 * each + lot
+        assert clock.waited >= (settled * each - bucket) / a_second
+        assert clock.waited == pytest.approx((clock.granted - bucket) / a_second, abs=0.1)
+
+
 async def test_who_waits_for_the_pace_is_let_go_when_its_batch_stops(bench):
     batch = await bench.make(*(ask(f"{n}") for n in range(3)))
     pace = Pace(bench.store, requests=1, tokens=0)
@@ -315,18 +346,6 @@ async def test_an_upstream_that_refuses_most_is_left_alone_for_a_while(bench, op
     assert sum(result.attempts - 1 for result in results) == 20
 
 
-def counted(monkeypatch, store, name):
-    """Note every call of one of the store's methods."""
-    calls, original = [], getattr(store, name)
-
-    async def noted(*given, **more):
-        calls.append(given)
-        return await original(*given, **more)
-
-    monkeypatch.setattr(store, name, noted)
-    return calls
-
-
 async def test_the_store_is_not_asked_for_requests_beyond_the_last(bench, openrouter, monkeypatch):
     openrouter.script({"text": "Fine.", "times": 0})
     batch = await bench.make(*(ask(f"{n}") for n in range(8)))
@@ -339,83 +358,3 @@ async def test_the_store_is_not_asked_for_requests_beyond_the_last(bench, openro
     assert outcomes(results) == ["succeeded"] * 8
     # of the second chunk an empty page says that there are no more
     assert sorted(given[0].chunk for given in pages) == [0, 1, 1]
-
-
-async def test_chunks_that_were_sent_away_are_looked_at_together(bench, monkeypatch):
-    batch = await bench.make(*(ask(f"{n}") for n in range(80)))
-    looks = counted(monkeypatch, bench.store, "chunks")
-    async with pool_worker(bench, Away()) as worker:
-        lease = await bench.store.lease_batch(batch.id, "server", 60)
-        execution = Execution(worker._kit, batch, lease, None, "pool")
-        watching = [asyncio.create_task(execution.watch_chunk(n, f"run {n}")) for n in range(20)]
-        await asyncio.sleep(0.3)
-        assert 1 <= len(looks) < 5
-        mine = await bench.store.lease_chunk(batch.id, 0, "a worker", 60)
-        done = [ItemResult(n, f"item-{n}", "succeeded", b"{}", attempts=1) for n in range(4)]
-        await bench.store.record(mine, done)
-        await bench.store.finish_chunk(mine)
-        assert await watching[0] == "done"
-        assert not any(task.done() for task in watching[1:])
-        execution.watch.end("canceled")
-        assert await asyncio.gather(*watching[1:]) == ["stopped"] * 19
-    assert len(looks) < 10
-
-
-class Away:
-    """A Prefect that answers no call; flows run without it, each when its chunk may start."""
-
-    def __init__(self, *held):
-        self.may_start = {chunk: asyncio.Event() for chunk in held}
-
-    async def call(self, ask, *, within=None):
-        await asyncio.Event().wait()
-
-    async def run_flow(self, flow, run, parameters):
-        if (held := self.may_start.get(parameters["chunk"])) is not None:
-            await held.wait()
-        await Run(flow.name, name="chunk").call(flow, **parameters)
-
-
-@asynccontextmanager
-async def pool_worker(bench, prefect):
-    instance = Instance("worker", str(bench.folder), "OPENROUTER", "test", runs="off")
-    parts = BatchParts(bench.settings(), instance, bench.store, EAGER)
-    try:
-        yield PoolWorker(replace(parts.kit, owner="worker"), prefect, "pool", limit=2)
-    finally:
-        await parts.kit.heart.close()
-        await parts.close()
-
-
-def run_of(batch, chunk):
-    return SimpleNamespace(id=uuid4(), parameters={"batch_id": batch.id, "chunk": chunk})
-
-
-async def test_a_worker_sees_the_batch_of_a_chunk_that_only_starts(bench, openrouter):
-    openrouter.script({"text": "Fine.", "times": 0})
-    batch = await bench.make(*(ask(f"{n}") for n in range(8)))
-    prefect = Away(1)
-    async with pool_worker(bench, prefect) as worker:
-        starting = asyncio.create_task(worker._execute(run_of(batch, 1)))
-        await worker._execute(run_of(batch, 0))
-        await bench.store.cancel(batch.id)
-        await worker._see()
-        prefect.may_start[1].set()
-        await starting
-        assert sorted(upstream_calls(openrouter)) == ["0", "1", "2", "3"]
-        assert worker._desks == {}
-
-
-async def test_a_worker_sees_the_store_while_prefect_does_not_answer(bench, openrouter):
-    openrouter.script({"fault": "stall_headers", "times": 0})
-    batch = await bench.make(ask("slow"))
-    async with pool_worker(bench, Away()) as worker:
-        working = asyncio.create_task(worker.work(asyncio.Event()))
-        executing = asyncio.create_task(worker._execute(run_of(batch, 0)))
-        await asyncio.to_thread(openrouter.wait_for, 1, "chat")
-        await bench.store.cancel(batch.id)
-        await asyncio.wait({executing}, timeout=30)  # it sees that, and gives the call its time to end
-        assert executing.done()
-        assert not any(state.leased for state in await bench.store.chunks(batch.id))
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)

@@ -123,35 +123,23 @@ async def test_a_store_that_cannot_be_opened_is_tried_again(tmp_path):
     assert await opened_store(settings, ended) is None
 
 
-async def test_old_batches_go_though_prefect_does_not_answer(tmp_path, monkeypatch):
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    from coordinators.batch_runs import BatchRuns
-    from coordinators.prefect_thread import PrefectThread
-
+async def test_old_batches_go_again_and_again(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "SWEEP", 0.01)
-    monkeypatch.setattr(batches, "_SOON", 0.01, raising=False)
     settings = Settings(_env_file=None, HEADGATE_BATCH_KEEP_DAYS=1e-9)
     async with bench_at(tmp_path, "") as bench:
         caring = Batches(settings, Instance("t", str(tmp_path), "DEMO", "", runs="express"), bench.store)
-        runs = BatchRuns(PrefectThread())
-        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-            task = asyncio.create_task(caring._care(runs, asyncio.Event()))
+        ended = asyncio.Event()
+        task = asyncio.create_task(caring._care(ended))
         while not caring._swept:
             await asyncio.sleep(0.01)
         old = await bench.make(ask("old"))
-        await bench.store.cancel(old.id)
-        lease = await bench.store.lease_batch(old.id, "me", 60)
-        await bench.store.close_out(lease, "canceled")
-        await bench.store.end(lease)
+        await bench.end(old)
         limit = time.monotonic() + 30
         while await bench.store.get(old.id) is not None and time.monotonic() < limit:
             await asyncio.sleep(0.02)
-        gone = await bench.store.get(old.id) is None
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await runs.thread.close()
-    assert gone
+        assert await bench.store.get(old.id) is None
+        ended.set()
+        await task
 
 
 def test_only_a_process_that_is_gone_is_dead():
