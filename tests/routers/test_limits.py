@@ -50,9 +50,8 @@ def used(folder: Path, by: str = "key") -> dict[str, Any]:
 
 
 def start(folder: Path, fake: FakeOpenRouter, **settings: str) -> WebProcess:
-    return WebProcess(
-        folder, OPENROUTER_BASE_URL=fake.base_url, OPENROUTER_WIRE="chat", HEADGATE_RETRIES="0", **settings
-    )
+    given = {"OPENROUTER_BASE_URL": fake.base_url, "OPENROUTER_WIRE": "chat", "HEADGATE_RETRIES": "0"}
+    return WebProcess(folder, **(given | settings))
 
 
 @pytest.fixture(scope="module")
