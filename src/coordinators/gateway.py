@@ -108,6 +108,8 @@ class Gateway:
         answer = await self._answer(exchange, streaming, messages)
         if use is not None:
             self._refresh(use)
+        else:
+            answer.headers["x-headgate-cache"] = "bypass"
         return answer
 
     async def answer_own(self, exchange: Exchange) -> Whole | Sending:
