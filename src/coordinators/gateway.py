@@ -262,7 +262,7 @@ class Gateway:
 
     def _count_usage(self, summary: dict[str, Any], exchange: Exchange) -> None:
         if exchange.tried:  # and not answered from the cache
-            self.cache.counts.asked_upstream(summary)
+            self.cache.asked_upstream(summary)
 
     async def _relay(self, live: Live, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
         """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""

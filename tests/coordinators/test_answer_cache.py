@@ -215,6 +215,49 @@ async def test_nothing_is_opened_that_nobody_used() -> None:
     assert store.calls == []
 
 
+USAGE = {"input_tokens": 60, "cache_read_input_tokens": 40}
+
+
+async def test_what_was_asked_upstream_is_known_to_all_though_nobody_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_cache, "COUNT_SECONDS", 0.01)
+    async with opened(tmp_path) as asked, opened(tmp_path) as other:
+        asked.asked_upstream(USAGE)
+        asked.asked_upstream(USAGE)
+        assert asked.idle
+        told = await stats(other)
+        while not told["upstream_prompt_cache"]["answers"]:
+            await asyncio.sleep(0.01)
+            told = await stats(other)
+        assert told["upstream_prompt_cache"] == {
+            "answers": 2, "input_tokens": 120, "read_tokens": 80, "written_tokens": 0, "hit_rate": 0.4,
+        }  # fmt: skip
+        asked.asked_upstream(USAGE)  # and again, for the time after the first
+        while told["upstream_prompt_cache"]["answers"] < 3:
+            await asyncio.sleep(0.01)
+            told = await stats(other)
+
+
+async def test_what_was_asked_upstream_is_written_at_the_end(tmp_path: Path) -> None:
+    async with opened(tmp_path) as asked:
+        asked.asked_upstream(USAGE)
+    async with opened(tmp_path) as other:
+        assert (await stats(other))["upstream_prompt_cache"]["answers"] == 1
+
+
+async def test_counts_wait_for_a_store_that_fails() -> None:
+    store = Failing("open")
+    cache = AnswerCache(CacheSettings(), store)  # type: ignore[arg-type]
+    cache.asked_upstream(USAGE)
+    await cache.note()
+    assert cache.counts.peek()["upstream_answers"] == 1
+    cache.asked_upstream(USAGE)  # it is tried again
+    assert cache._counting is not None
+    await cache.close()
+    assert cache._counting is None
+
+
 class Live:
     """A live stream of given pieces."""
 
