@@ -21,6 +21,7 @@ from coordinators.cache_counts import CacheCounts
 from coordinators.cache_store import StoreFailed
 from coordinators.cache_use import Use
 from coordinators.flights import Flights
+from coordinators.prices import Prices
 from wire.cache_directive import from_headers
 from wire.timeline import Junk, decode, encode
 from wire.unfold import fold_bytes
@@ -53,9 +54,13 @@ _MOST_PENDING = 64 * 1024 * 1024
 
 
 class AnswerCache:
-    """Stored answers of one web process; several processes may share one store."""
+    """Stored answers of one web process; several processes may share one store.
 
-    def __init__(self, settings: CacheSettings, store: Store) -> None:
+    `prices` say what an answer cost if the upstream does not: it is what a hit saves.
+    """
+
+    def __init__(self, settings: CacheSettings, store: Store, prices: Prices | None = None) -> None:
+        self.prices = prices or Prices({})
         self.settings = settings
         self.store = store
         self.counts = CacheCounts()

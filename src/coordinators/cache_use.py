@@ -222,6 +222,8 @@ class Use:
         if ttl is None:
             ttl = settings.ttls.get(target.asked, settings.ttls.get(target.model, settings.ttl))
         stale = directive.stale if directive.stale is not None else settings.stale
+        summary = dict(summary)  # not the run's own: it is written later
+        self._cache.prices.complete(summary, self.exchange)
         facts: dict[str, Any] = {
             "tenant": self._tenant,
             "backend": target.backend,

@@ -94,7 +94,6 @@ class Parts:
         if self.sink is not None:
             BackendReports(backends.backends.values(), self.sink)
         presets = load_presets()
-        self.cache = assemble_cache(settings, presets)
         runs: Any = instance.runs
         self.observing = Observing(settings, instance, backends, web=name == "web")
         universal = assemble_universal(settings, self.http, library)
@@ -103,6 +102,7 @@ class Parts:
             [*backends.backends, *(one.name for one in universal.lanes)],
             apart=instance.id == WORKER,
         )
+        self.cache = assemble_cache(settings, presets, self.usage.prices)
         keys = self.usage.keys
         self._batch_store = BatchStoreOpener(settings)
         self.overview = OverviewParts(settings, instance, recording, watching=name == "web")

@@ -19,9 +19,10 @@ from coordinators.cache_settings import CacheSettings
 from coordinators.cache_store import Row, StoreFailed, Totals
 from coordinators.cache_use import Teed, Use
 from coordinators.keys import AdminKeys
+from coordinators.prices import Price, Prices
 from tasks.backend import Route, Target
 from tasks.exchange import Exchange, Streaming, Whole
-from tasks.look_up_cache import Replayed
+from tasks.look_up_cache import Replayed, unpaid
 from wire.cache_directive import Directive
 from wire.errors import AuthenticationFailed, InvalidRequest, Overloaded, PermissionDenied, UpstreamFailed
 from wire.timeline import Junk, Tick
@@ -38,8 +39,9 @@ MESSAGE = {"id": "m", "type": "message", "role": "assistant", "model": "claude",
 
 
 @asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[AnswerCache]:
-    cache = AnswerCache(CacheSettings(on=True, **settings), DiskStore(folder / "cache", 10**7))
+async def opened(folder: Path, prices: Prices | None = None, **settings: Any) -> AsyncIterator[AnswerCache]:
+    store = DiskStore(folder / "cache", 10**7)
+    cache = AnswerCache(CacheSettings(on=True, **settings), store, prices)
     yield cache
     await cache.close()
 
@@ -213,6 +215,33 @@ async def test_nothing_is_opened_that_nobody_used() -> None:
     await cache.note()
     await cache.close()
     assert store.calls == []
+
+
+TOLD = {"input_tokens": 10, "output_tokens": 2, "total": None}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_estimated_cost_is_saved_too(tmp_path: Path, stream: bool) -> None:
+    prices = Prices({(TARGET.backend, TARGET.model): Price(0.25, 0.5, 0, 0)})
+    async with opened(tmp_path, prices=prices) as cache:
+        use = using(cache, stream=stream)
+        assert await use.find(BODY, ROUTE) is None
+        answer = whole(**TOLD)
+        if stream:
+            live = Live(STREAM)
+            live.translator.usage, live.translator.cost = TOLD, None
+            async for _ in use.keep_stream(Streaming(live)).live.frames():
+                pass
+        else:
+            use.keep_whole(answer)
+        found = await using(cache, stream=stream).find(BODY, ROUTE)
+        assert found is not None
+        assert found.facts["summary"]["cost_usd"] == 3.5
+        assert answer.summary.get("cost_usd") is None
+        replayed = unpaid(found.facts["summary"])
+        assert replayed["cost_usd"] is None  # it was paid when it was stored
+        assert "cost_estimated" not in replayed
+        assert (await stats(cache))["saved"]["cost_usd"] == 3.5
 
 
 USAGE = {"input_tokens": 60, "cache_read_input_tokens": 40}
