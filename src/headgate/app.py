@@ -99,7 +99,8 @@ class Parts:
         universal = assemble_universal(settings, self.http, library)
         self.usage = UsageParts(
             settings,
-            [*backends.backends, *(one.name for one in universal.lanes)],
+            dict.fromkeys(one.name for one in universal.lanes)
+            | {name: one.list_models for name, one in backends.backends.items()},
             apart=instance.id == WORKER,
         )
         self.cache = assemble_cache(settings, presets, self.usage.prices)
