@@ -21,12 +21,13 @@ from coordinators.cache_counts import CacheCounts
 from coordinators.cache_store import StoreFailed
 from coordinators.cache_use import Use
 from coordinators.flights import Flights
+from coordinators.prices import Prices
 from wire.cache_directive import from_headers
 from wire.timeline import Junk, decode, encode
 from wire.unfold import fold_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from coordinators.cache_settings import CacheSettings
     from coordinators.cache_store import Store
@@ -40,6 +41,9 @@ _log = structlog.get_logger("headgate.cache")
 NOTE_SECONDS = 2.0
 """How long uses and counts wait to be written together."""
 
+COUNT_SECONDS = 30.0
+"""How long counts wait that come from requests without a part in the cache: the store is opened for them."""
+
 PAUSE_SECONDS = 5.0
 """How long requests go on uncached after the store failed."""
 
@@ -50,9 +54,13 @@ _MOST_PENDING = 64 * 1024 * 1024
 
 
 class AnswerCache:
-    """Stored answers of one web process; several processes may share one store."""
+    """Stored answers of one web process; several processes may share one store.
 
-    def __init__(self, settings: CacheSettings, store: Store) -> None:
+    `prices` say what an answer cost if the upstream does not: it is what a hit saves.
+    """
+
+    def __init__(self, settings: CacheSettings, store: Store, prices: Prices | None = None) -> None:
+        self.prices = prices or Prices({})
         self.settings = settings
         self.store = store
         self.counts = CacheCounts()
@@ -65,6 +73,7 @@ class AnswerCache:
         self._pending: dict[bytes, asyncio.Task[None]] = {}
         self._pending_size = 0
         self._noting: asyncio.TimerHandle | None = None
+        self._counting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._packing = ThreadPoolExecutor(1, thread_name_prefix="cache-packing")
 
@@ -117,6 +126,12 @@ class AnswerCache:
         self.counts.saved(entry.facts.get("summary") or {})
         self._used[key] = time.time()
         self._note_soon()
+
+    def asked_upstream(self, summary: Mapping[str, Any]) -> None:
+        """Count the usage of an answer that came from upstream, for the store to have before long."""
+        self.counts.asked_upstream(summary)
+        if self._counting is None:
+            self._counting = asyncio.get_running_loop().call_later(COUNT_SECONDS, self._start_noting)
 
     def keep(self, key: bytes, facts: Json, message: bytes, ticks: list[Tick], *, seconds: float) -> None:
         """Store an answer in the background, for so many seconds. Too many at once: some are left out."""
@@ -211,9 +226,10 @@ class AnswerCache:
 
     async def note(self) -> None:
         """Write what was used and counted since the last time."""
-        if self._noting is not None:
-            self._noting.cancel()
-            self._noting = None
+        for timer in (self._noting, self._counting):
+            if timer is not None:
+                timer.cancel()
+        self._noting = self._counting = None
         used, self._used = self._used, {}
         counts = self.counts.take()
         try:
@@ -238,8 +254,8 @@ class AnswerCache:
     async def close(self) -> None:
         """Store what is being stored, write the counts, and let go of the store."""
         await self.settled()
+        await self.note()
         if self._opening is not None:
-            await self.note()
             await self.store.close()
         self._packing.shutdown(wait=False)
 

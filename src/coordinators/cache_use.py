@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.exchange import Exchange, Whole
+from tasks.look_up_cache import unpaid
 from wire.cache_key import cache_key
 from wire.errors import NotFound
 from wire.messages import new_id
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from coordinators.answer_cache import AnswerCache
+    from coordinators.flights import Reader
     from tasks.backend import Route, Target
     from tasks.exchange import Streaming
     from tasks.live_stream import Live, Telling
@@ -54,6 +56,7 @@ class Use:
         self._tenant = tenant
         self.exchange = exchange
         self._target: Target | None = None
+        self._reader: Reader | None = None
 
     @property
     def paced(self) -> bool:
@@ -153,20 +156,26 @@ class Use:
         """Give what `ask` does, or what an identical request in flight is given, if that was asked for."""
         if self.key is None or not self.directive.single_flight:
             return await ask()
-        answer, joined = await self._cache.flights.whole(self.key, ask)
+        answer, joined = await self._cache.flights.whole(self.key, ask, self.exchange)
         if not joined:
             return answer
         self._joined()
-        return Whole(answer.body, summary={**answer.summary, "cost_usd": None})  # the other one pays
+        if self.exchange.tried:  # whoever asked has left: this one pays
+            return Whole(answer.body, summary=dict(answer.summary))
+        return Whole(answer.body, summary=unpaid(answer.summary))
 
     async def stream(self, ask: Callable[[], Awaitable[Streaming]]) -> Streaming:
         """Give what `ask` does, likewise; several requests may then read one stream."""
         if self.key is None or not self.directive.single_flight:
             return await ask()
-        answer, joined = await self._cache.flights.stream(self.key, ask)
+        answer, self._reader, joined = await self._cache.flights.stream(self.key, ask, self.exchange)
         if joined:
             self._joined()
         return answer
+
+    def others_pay(self) -> bool:
+        """Leave a shared stream that did not end well here; give whether others go on reading it."""
+        return self._reader is not None and self._reader.leave()
 
     def _joined(self) -> None:
         self.outcome = "hit"
@@ -213,6 +222,8 @@ class Use:
         if ttl is None:
             ttl = settings.ttls.get(target.asked, settings.ttls.get(target.model, settings.ttl))
         stale = directive.stale if directive.stale is not None else settings.stale
+        summary = dict(summary)  # not the run's own: it is written later
+        self._cache.prices.complete(summary, self.exchange)
         facts: dict[str, Any] = {
             "tenant": self._tenant,
             "backend": target.backend,

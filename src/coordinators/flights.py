@@ -13,36 +13,44 @@ from wire.sse import encode_event
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tasks.exchange import Streaming, Whole
+    from tasks.exchange import Exchange, Streaming, Whole
     from tasks.live_stream import Telling
 
 
 class Flights:
     """The calls in flight, by key: whole answers and streams apart.
 
-    Whoever leaves, the first one included, leaves the call to the others; the last one ends it.
+    Whoever leaves, the first one included, leaves the call to the others; the last one ends it. The first one
+    pays, since its exchange is the one that was `tried`. If it left, the next one that is still there does:
+    what was tried, and the calls that it took, are then its exchange's too.
     """
 
     def __init__(self) -> None:
         self._calls: dict[bytes, _Call] = {}
         self._streams: dict[bytes, _Broadcast] = {}
 
-    async def whole(self, key: bytes, ask: Callable[[], Awaitable[Whole]]) -> tuple[Whole, bool]:
+    async def whole(
+        self, key: bytes, ask: Callable[[], Awaitable[Whole]], exchange: Exchange
+    ) -> tuple[Whole, bool]:
         """Give what `ask` does, and whether somebody else had asked already."""
         call = self._calls.get(key)
-        joined = call is not None
-        if call is None:
-            call = self._calls[key] = _Call(ask, lambda ended: _forget(self._calls, key, ended))
-        answer: Whole = await call.result()
+        joined = call is not None and not call.done
+        if call is None or call.done:
+            call = self._calls[key] = _Call(ask, exchange, lambda ended: _forget(self._calls, key, ended))
+        answer: Whole = await call.result(exchange)
         return answer, joined
 
-    async def stream(self, key: bytes, ask: Callable[[], Awaitable[Streaming]]) -> tuple[Streaming, bool]:
-        """Give a reader of the stream that `ask` opens, likewise. Who reads it closes it."""
+    async def stream(
+        self, key: bytes, ask: Callable[[], Awaitable[Streaming]], exchange: Exchange
+    ) -> tuple[Streaming, Reader, bool]:
+        """Give the stream that `ask` opens, and a reader of it, likewise. Who reads it closes it."""
         shared = self._streams.get(key)
         joined = shared is not None
         if shared is None:
-            shared = self._streams[key] = _Broadcast(ask, lambda ended: _forget(self._streams, key, ended))
-        return await shared.reader(), joined
+            shared = self._streams[key] = _Broadcast(
+                ask, exchange, lambda ended: _forget(self._streams, key, ended)
+            )
+        return *await shared.reader(exchange), joined
 
 
 def _forget(flights: dict[bytes, Any], key: bytes, ended: Any) -> None:
@@ -50,61 +58,103 @@ def _forget(flights: dict[bytes, Any], key: bytes, ended: Any) -> None:
         del flights[key]
 
 
+def _take_over(exchange: Exchange, leader: Exchange) -> None:
+    """Have a request answer for what another one asked: its usage is counted by who was tried."""
+    if exchange is not leader:
+        exchange.tried, exchange.calls_before = leader.tried, leader.calls_before
+        exchange.attempts = leader.attempts
+
+
 class _Call:
     """One call that several requests await."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Any]], forget: Callable[[_Call], None]) -> None:
+    def __init__(
+        self, ask: Callable[[], Awaitable[Any]], leader: Exchange, forget: Callable[[_Call], None]
+    ) -> None:
         self._wanted = 0
+        self._paid = False
+        self._leader = leader
         self._forget = forget
         self._task = asyncio.ensure_future(ask())
         self._task.add_done_callback(self._end)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended: who came now would be given the answer before those who wait for it."""
+        return self._task.done()
 
     def _end(self, task: asyncio.Future[Any]) -> None:
         self._forget(self)
         if not task.cancelled():
             task.exception()  # looked at, though everybody may have left
 
-    async def result(self) -> Any:
-        """Wait for the result; the last one to leave before it is there ends the call."""
+    async def result(self, exchange: Exchange) -> Any:
+        """Wait for the result; the last one to leave before it is there ends the call.
+
+        It is given in the order in which it was waited for, and the first who gets it pays.
+        """
         self._wanted += 1
         try:
-            return await asyncio.shield(self._task)
+            answer = await asyncio.shield(self._task)
         finally:
             self._wanted -= 1
             if not self._wanted and not self._task.done():
                 self._forget(self)
                 self._task.cancel()
+        if not self._paid:
+            self._paid = True
+            _take_over(exchange, self._leader)
+        return answer
 
 
 class _Broadcast:
     """One upstream stream that several requests read, each from its beginning."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Streaming]], forget: Callable[[_Broadcast], None]) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[Streaming]],
+        leader: Exchange,
+        forget: Callable[[_Broadcast], None],
+    ) -> None:
         self.pieces: list[bytes] = []
         self.ended = False
         self.error: GatewayError | None = None
-        self._readers = 0
+        self._leader = self._payer = leader
+        self._readers: list[Exchange] = []
         self._forget = forget
         self._changed = asyncio.Event()
         self._opening: asyncio.Future[Streaming] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._read(ask))
 
-    async def reader(self) -> Streaming:
+    async def reader(self, exchange: Exchange) -> tuple[Streaming, Reader]:
         """Wait until the stream is open, and give a reader of it; raises what opening it raised."""
-        self._readers += 1
+        self._readers.append(exchange)
         try:
             opened = await asyncio.shield(self._opening)
         except BaseException:
-            self.leave()
+            self.leave(exchange)
             raise
-        return replace(opened, live=_Reader(self, opened.live.translator), headers=dict(opened.headers))
+        if self._payer is exchange:
+            _take_over(exchange, self._leader)  # again: it may have taken more calls since
+        reader = Reader(self, exchange, opened.live.translator)
+        return replace(opened, live=reader, headers=dict(opened.headers)), reader
 
-    def leave(self) -> None:
-        """One reader fewer; the last one to leave before the end closes the stream."""
-        self._readers -= 1
-        if not self._readers and not self.ended:
+    def leave(self, exchange: Exchange) -> bool:
+        """One reader fewer; give whether the stream goes on for others, of whom one pays for it.
+
+        The last one to leave before the end closes the stream.
+        """
+        self._readers = [one for one in self._readers if one is not exchange]
+        if self.ended:
+            return False
+        if not self._readers:
             self._forget(self)
             self._task.cancel()
+            return False
+        if self._payer is exchange:
+            self._payer = self._readers[0]
+            _take_over(self._payer, self._leader)
+        return True
 
     async def changed(self) -> None:
         """Wait for another piece, or the end."""
@@ -147,14 +197,16 @@ class _Broadcast:
             await opened.live.close()
 
 
-class _Reader:
+class Reader:
     """One request's view of a shared stream, with the interface of a `LiveStream`."""
 
-    def __init__(self, shared: _Broadcast, translator: Telling) -> None:
+    def __init__(self, shared: _Broadcast, exchange: Exchange, translator: Telling) -> None:
         self.translator = translator
         self.cut = False
         self._shared = shared
+        self._exchange = exchange
         self._closed = False
+        self._others_pay = False
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Give the stream from its beginning; raises the GatewayError that ended it early."""
@@ -175,9 +227,14 @@ class _Reader:
         """Give the SSE `error` event that tells the client why the stream ends here."""
         return encode_event(error_body(error, request_id))
 
-    async def close(self) -> None:
-        """Leave the stream to its other readers."""
+    def leave(self) -> bool:
+        """Leave the stream to its other readers, if there are any; give whether it then goes on for them."""
         if not self._closed:
             self._closed = True
-            self._shared.leave()
+            self._others_pay = self._shared.leave(self._exchange)
             self._shared.wake()
+        return self._others_pay
+
+    async def close(self) -> None:
+        """Leave the stream to its other readers."""
+        self.leave()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from coordinators.tally import Tally, told_of, trials
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
 from flows.universal import universal as universal_flow
 from tasks.exchange import Sending, Streaming, Whole
-from tasks.render import usage_summary
 from wire.cache_directive import from_object
 from wire.check import parse_body
 from wire.errors import GatewayError, InvalidRequest, Overloaded
@@ -109,6 +108,8 @@ class Gateway:
         answer = await self._answer(exchange, streaming, messages)
         if use is not None:
             self._refresh(use)
+        else:
+            answer.headers["x-headgate-cache"] = "bypass"
         return answer
 
     async def answer_own(self, exchange: Exchange) -> Whole | Sending:
@@ -232,10 +233,10 @@ class Gateway:
         try:
             return await run.call(exchange, *args)
         except GatewayError as error:
-            run.fail(error, _trials(exchange))
+            run.fail(error, trials(exchange))
             raise
         except asyncio.CancelledError as error:
-            run.cancel(error, _trials(exchange))
+            run.cancel(error, trials(exchange))
             raise
         except Exception as error:
             known = run.crash(error)
@@ -246,26 +247,26 @@ class Gateway:
     async def _send(self, answer: Streaming, exchange: Exchange, run: OpenRun) -> Sending:
         frames = self._relay(answer.live, exchange, run)
         await anext(frames)  # begun, so that closing it closes the upstream even if nothing was read
-        return Sending(frames, _told(exchange) | answer.headers, answer.ping)
+        return Sending(frames, told_of(exchange) | answer.headers, answer.ping)
 
     def _settle(self, answer: Whole, exchange: Exchange, run: OpenRun) -> Whole:
         self._prices.complete(answer.summary, exchange)
         if self._keep_answers:
             exchange.kept = [answer.body] if len(answer.body) <= self._keep_answers else []
-        summary = {**answer.summary, "answer_bytes": len(answer.body), **_trials(exchange)}
+        summary = {**answer.summary, "answer_bytes": len(answer.body), **trials(exchange)}
         # after the answer is sent: the client need not wait for its record and its log line
         asyncio.get_running_loop().call_soon(run.complete, summary)
         self._count_usage(answer.summary, exchange)
-        answer.headers.update(_told(exchange))
+        answer.headers.update(told_of(exchange))
         return answer
 
     def _count_usage(self, summary: dict[str, Any], exchange: Exchange) -> None:
         if exchange.tried:  # and not answered from the cache
-            self.cache.counts.asked_upstream(summary)
+            self.cache.asked_upstream(summary)
 
     async def _relay(self, live: Live, exchange: Exchange, run: OpenRun) -> AsyncIterator[bytes]:
         """Pass a stream's frames on; an error in its midst becomes one SSE `error` event."""
-        tally = _Tally(exchange, live, self._prices)
+        tally = Tally(exchange, live, self._prices)
         relay = run.open_step("relay_stream")
         self._open.add(live)
         try:
@@ -340,56 +341,6 @@ def _told_in_the_stream() -> GatewayError:
 def _cut_short(error: GatewayError) -> GatewayError:
     told = Overloaded("the gateway is shutting down; send the request again")
     return told.with_traceback(error.__traceback__)
-
-
-class _Tally:
-    """What a stream's run says of it at its end."""
-
-    def __init__(self, exchange: Exchange, live: Live, prices: Prices) -> None:
-        self.size = 0
-        self._prices = prices
-        self._exchange = exchange
-        self._live = live
-        self._first_byte = time.time()
-
-    def summary(self) -> dict[str, Any]:
-        translator = self._live.translator
-        summary = {
-            **usage_summary(translator.usage or {}, translator.cost),
-            "stop_reason": translator.stop_reason,
-            "generation_id": translator.generation_id,
-            "ttft_ms": round((self._first_byte - self._exchange.started) * 1000, 1),
-            "answer_bytes": self.size,
-            **_trials(self._exchange),
-        }
-        self._prices.complete(summary, self._exchange)
-        return summary
-
-    def whatever_is_known(self) -> dict[str, Any]:
-        """Give the summary of a stream that failed, whose run must end however odd its answer is."""
-        try:
-            return self.summary()
-        except Exception:  # noqa: BLE001 - what the client is told already is the stream's own failure
-            return _trials(self._exchange)
-
-
-def _told(exchange: Exchange) -> dict[str, str]:
-    """Say in headers who answered, which of the client's parameters had no effect, what the cache did."""
-    headers = {"x-headgate-backend": exchange.tried[-1].backend} if exchange.tried else {}
-    if left_out := [name for names in exchange.left_out.values() for name in names]:
-        headers["x-headgate-left-out"] = ",".join(left_out)
-    return headers | exchange.cache.headers if exchange.cache is not None else headers
-
-
-def _trials(exchange: Exchange) -> dict[str, Any]:
-    """Say how many calls it took, and who came last when it was not the first choice."""
-    told: dict[str, Any] = {"attempts": exchange.attempts}
-    if exchange.cache is not None:
-        told["cache"] = exchange.cache.outcome
-    if len(exchange.tried) > 1:
-        last = exchange.tried[-1]
-        told |= {"fallback": f"{last.backend}: {last.model}"}
-    return told
 
 
 def _peek(exchange: Exchange) -> None:

@@ -1,10 +1,10 @@
-"""What an answer cost, where the upstream does not say: by the price table in LiteLLM's package."""
+"""What an answer cost, where the upstream does not say: by the table in LiteLLM's package, or a list."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from coordinators.model_table import bare_name, provider_of, read_file
 from wire.provider_names import PRIORITY
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
     from tasks.exchange import Exchange
 
-_OTHERS = {"databricks": ("databricks",), "openrouter": ("openrouter", "litellm")}
-PRICED = frozenset({*PRIORITY, "databricks"})
-"""The backends whose costs only the table tells; OpenRouter tells them itself, others have none."""
+_DATABRICKS = "databricks"
+PRICED = frozenset({*PRIORITY, _DATABRICKS})
+"""The backends whose costs only the table tells."""
+
+LISTED = frozenset({"openrouter", "litellm"})
+"""The backends that tell costs themselves, nearly always, and have a list of prices for when they do not.
+The table does not have their models. Others have no costs."""
 
 _MODES = frozenset({"chat", "responses", "completion"})
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
@@ -37,11 +41,31 @@ class Price(NamedTuple):
     above: Price | None = None
 
 
-class Prices:
-    """Estimates costs. Before `load`, and of models that the table does not know, it knows none."""
+class PriceSource(Protocol):
+    """Knows a backend's prices, by and by."""
 
-    def __init__(self, table: Mapping[tuple[str, str], Price] | None = None) -> None:
+    def of(self, model: str) -> Price | None:
+        """Give what is known of a model by now, at once."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Prices:
+    """Estimates costs. Before `load`, and of models that the table does not know, it knows none.
+
+    `lists` are asked by backend for what the table does not have.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[tuple[str, str], Price] | None = None,
+        lists: Mapping[str, PriceSource] | None = None,
+    ) -> None:
         self._table = table or {}
+        self._lists = lists or {}
 
     async def load(self) -> None:
         """Read the table, off the event loop."""
@@ -56,9 +80,20 @@ class Prices:
             return
         target = exchange.tried[-1]
         price = self._table.get((target.backend, target.model))
+        if price is None and (listed := self._lists.get(target.backend)) is not None and _has_usage(summary):
+            price = listed.of(target.model)
         if price is not None and (cost := _cost(price, summary)) is not None:
             summary["cost_usd"] = cost
             summary["cost_estimated"] = True
+
+    async def close(self) -> None:
+        """Let go of the lists."""
+        for listed in self._lists.values():
+            await listed.close()
+
+
+def _has_usage(summary: Mapping[str, Any]) -> bool:
+    return bool(tokens(summary.get("input_tokens")) or tokens(summary.get("output_tokens")))
 
 
 def tokens(value: Any) -> int:
@@ -92,7 +127,7 @@ def _read() -> dict[tuple[str, str], Price]:
 def _names(key: str, owner: str) -> list[tuple[str, str]]:
     if (provider := provider_of(owner)) is not None:
         return [(provider, bare_name(key, provider))]
-    return [(backend, key.removeprefix(f"{owner}/")) for backend in _OTHERS.get(owner, ())]
+    return [(_DATABRICKS, key.removeprefix(f"{owner}/"))] if owner == _DATABRICKS else []
 
 
 def _price(entry: Mapping[str, Any]) -> Price | None:

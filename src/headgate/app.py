@@ -94,15 +94,16 @@ class Parts:
         if self.sink is not None:
             BackendReports(backends.backends.values(), self.sink)
         presets = load_presets()
-        self.cache = assemble_cache(settings, presets)
         runs: Any = instance.runs
         self.observing = Observing(settings, instance, backends, web=name == "web")
         universal = assemble_universal(settings, self.http, library)
         self.usage = UsageParts(
             settings,
-            [*backends.backends, *(one.name for one in universal.lanes)],
+            dict.fromkeys(one.name for one in universal.lanes)
+            | {name: one.list_models for name, one in backends.backends.items()},
             apart=instance.id == WORKER,
         )
+        self.cache = assemble_cache(settings, presets, self.usage.prices)
         keys = self.usage.keys
         self._batch_store = BatchStoreOpener(settings)
         self.overview = OverviewParts(settings, instance, recording, watching=name == "web")

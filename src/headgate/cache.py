@@ -11,6 +11,7 @@ from tasks.apply_profile import DEFAULT_PROFILES
 
 if TYPE_CHECKING:
     from coordinators.cache_store import Store
+    from coordinators.prices import Prices
     from headgate.settings import Settings
     from wire.parameters import Presets
 
@@ -43,6 +44,6 @@ def assemble_store(settings: Settings) -> Store:
     return DiskStore(settings.data_dir / "cache", settings.cache_size)
 
 
-def assemble_cache(settings: Settings, presets: Presets) -> AnswerCache:
+def assemble_cache(settings: Settings, presets: Presets, prices: Prices) -> AnswerCache:
     """Give the cache of a web process; `presets` are what the environment puts into requests."""
-    return AnswerCache(cache_settings(settings, presets), assemble_store(settings))
+    return AnswerCache(cache_settings(settings, presets), assemble_store(settings), prices)

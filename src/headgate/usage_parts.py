@@ -7,27 +7,36 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from coordinators.keys import ClientKeys
 from coordinators.limits import Limits
-from coordinators.prices import PRICED, Prices
+from coordinators.listed_prices import ListedPrices
+from coordinators.prices import LISTED, PRICED, Prices
 from coordinators.usage import Usage
 from coordinators.usage_sharing import UsageSharing
 from headgate.settings import SettingsError, is_loopback
 from tasks.batch import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from coordinators.usage_store import LoopThread, UsageStore
     from headgate.settings import Settings
+    from tasks.backend import Reply
 
 
 class UsageParts:
     """What counts requests, knows their prices and their limits. `start` it before requests are let in.
 
-    `apart`: this is no process of a server's, and may have been given none of its HEADGATE_API_KEYS.
+    `backends` are those that requests go to, with what lists their models, if anything does. `apart`: this is
+    no process of a server's, and may have been given none of its HEADGATE_API_KEYS.
     """
 
-    def __init__(self, settings: Settings, backends: Iterable[str], *, apart: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        backends: Mapping[str, Callable[[float], Awaitable[Reply]] | None],
+        *,
+        apart: bool = False,
+    ) -> None:
         self._settings = settings
         self._priced = not PRICED.isdisjoint(backends)
         public = not is_loopback(settings.host)
@@ -37,7 +46,13 @@ class UsageParts:
         self.limits = Limits()
         self.usage = Usage(self.limits, keep=settings.usage == "on")
         self.limits.refused = self.usage.refused
-        self.prices = Prices()
+        self.prices = Prices(
+            lists={
+                name: ListedPrices(ask)
+                for name, ask in backends.items()
+                if ask is not None and name in LISTED
+            }
+        )
         self._sharing = UsageSharing(
             self._make,
             lambda: store_is_there(settings),
@@ -61,6 +76,7 @@ class UsageParts:
 
     async def close(self) -> None:
         """Store what is left."""
+        await self.prices.close()
         await self._sharing.close()
 
     async def report(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from coordinators.error_log import ErrorLog
     from coordinators.request_log import RequestLog
+    from tasks.cache import CacheUse
     from tasks.exchange import Exchange, Format
 
     Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -97,7 +98,8 @@ class Answering:
     """Reads one request, has it answered, and sends the answer, streamed or whole.
 
     A client that leaves, before or after the first byte, cancels the answering at once: the server's
-    protocol calls what stands in the scope under `GONE` (`headgate.protocol`).
+    protocol calls what stands in the scope under `GONE` (`headgate.protocol`). `cached`: errors too say what
+    the answer cache did; what is well answered has it in its headers already.
     """
 
     def __init__(
@@ -106,8 +108,10 @@ class Answering:
         *,
         ping_seconds: float,
         form: Format = "anthropic",
+        cached: bool = False,
     ) -> None:
         self._answer = answer
+        self._cached = cached
         self._form: Format = form
         self._ping_seconds = ping_seconds
         self._left = False
@@ -143,7 +147,7 @@ class Answering:
             answer = await self._answer(exchange)
         except Exception as error:  # noqa: BLE001 - the client is told, the error log has the rest
             told = note_error(error, scope, exchange)
-            await self._send_error(told, exchange.id, scope, receive, send)
+            await self._send_error(told, exchange.id, scope, receive, send, cache=exchange.cache)
             return
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
         headers += id_headers(exchange.id)
@@ -157,10 +161,19 @@ class Answering:
             await self._send_frames(answer, _SSE + headers, send)
 
     async def _send_error(
-        self, error: GatewayError, request_id: str, scope: Scope, receive: Receive, send: Send
+        self,
+        error: GatewayError,
+        request_id: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        cache: CacheUse | None = None,
     ) -> None:
         response = error_response(error, request_id, self._form)
         response.raw_headers += id_headers(request_id)
+        if self._cached:
+            response.headers["x-headgate-cache"] = "bypass" if cache is None else cache.outcome
         await response(scope, receive, send)
 
     async def _send_frames(self, answer: Sending, headers: Headers, send: Send) -> None:

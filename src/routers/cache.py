@@ -92,7 +92,7 @@ class CacheDoor:
 def cache_doors() -> dict[str, Door | CacheDoor]:
     """Give what answers `POST` requests, by path."""
     return {
-        "/v1/cache/messages/stream": Door(lambda gateway: gateway.answer_cached),
+        "/v1/cache/messages/stream": Door(lambda gateway: gateway.answer_cached, cached=True),
         "/v1/cache/invalidate": CacheDoor(lambda admin: admin.invalidate),
         "/v1/cache/test": CacheDoor(lambda admin: admin.test),
         "/v1/cache/warm": CacheDoor(lambda admin: admin.warm),

@@ -26,26 +26,32 @@ def gateway_of(request: Request) -> Gateway:
 
 
 class Door:
-    """Answers one route by one of the gateway's methods."""
+    """Answers one route by one of the gateway's methods; `cached` ones say what the answer cache did."""
 
     def __init__(
         self,
         pick: Callable[[Gateway], Callable[[Exchange], Awaitable[Whole | Sending]]],
         form: Format = "anthropic",
+        *,
+        cached: bool = False,
     ) -> None:
         self.form: Format = form
+        self._cached = cached
         self._pick = pick
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
         gateway: Gateway = scope["app"].state.gateway
-        answering = Answering(self._pick(gateway), ping_seconds=gateway.ping_seconds, form=self.form)
+        answering = Answering(
+            self._pick(gateway), ping_seconds=gateway.ping_seconds, form=self.form, cached=self._cached
+        )
         await answering(scope, receive, send)
 
 
 def doors() -> dict[str, Door]:
     """Give what answers `POST` requests, by path. A base URL given with /v1 makes /v1/v1/…: alike."""
-    create, count = Door(lambda gateway: gateway.answer), Door(lambda gateway: gateway.count_tokens)
+    create = Door(lambda gateway: gateway.answer, cached=True)
+    count = Door(lambda gateway: gateway.count_tokens)
     paths = {
         "/v1/messages": create,
         "/v1/messages/count_tokens": count,

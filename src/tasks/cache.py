@@ -45,6 +45,10 @@ class CacheUse(Protocol):
         """Give what `ask` does, likewise; several requests may then read one stream."""
         ...
 
+    def others_pay(self) -> bool:
+        """Leave a shared stream that did not end well here; give whether others go on reading it."""
+        ...
+
     def keep_whole(self, answer: Whole) -> None:
         """Store a finished answer, in the background, if it is one to keep."""
         ...

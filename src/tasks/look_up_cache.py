@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from express import step
 from tasks.exchange import Streaming, Whole
@@ -11,13 +11,15 @@ from wire.errors import UpstreamFailed, error_body
 from wire.sse import encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from tasks.backend import Route
     from tasks.cache import CacheUse
     from wire.errors import GatewayError
     from wire.messages import Json
     from wire.timeline import Entry, Tick
+
+_COST = frozenset({"cost_usd", "cost_estimated"})
 
 
 @step
@@ -29,14 +31,18 @@ async def look_up_cache(body: Json, routes: tuple[Route, ...], cache: CacheUse) 
 @step
 def replay_message(entry: Entry) -> Whole:
     """Give a stored answer as a finished Message."""
-    summary = {**(entry.facts.get("summary") or {}), "cost_usd": None}  # paid when the answer was stored
-    return Whole(entry.message(), _answered_by(entry), summary)
+    return Whole(entry.message(), _answered_by(entry), unpaid(entry.facts.get("summary") or {}))
 
 
 @step
 def replay_stream(entry: Entry, cache: CacheUse) -> Streaming:
     """Give a stored answer as a stream: at once, or in its own time."""
     return Streaming(Replayed(entry.pieces(paced=cache.paced), entry.facts), _answered_by(entry))
+
+
+def unpaid(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the summary of an answer that was paid before, or by somebody else."""
+    return {name: value for name, value in summary.items() if name not in _COST} | {"cost_usd": None}
 
 
 def _answered_by(entry: Entry) -> dict[str, str]:

@@ -1,5 +1,8 @@
 """The key of a request's answer: equal when nothing that bears on the answer differs.
 
+A string is short for one text block, in messages, in the system prompt and in a tool's result; an empty one
+is not, because a block of it is refused.
+
 The digest of a conversation's message stays with it (`wire.interning`), so a long conversation that comes
 back costs what is new in it.
 """
@@ -81,7 +84,7 @@ def _message_digest(message: Any) -> bytes:
     if type(message) is not SharedMessage:
         return _digest(_plain_message(message))
     if message.digest is None:
-        message.digest = _digest(_plain_message(message) if message.marked else message)
+        message.digest = _digest(_plain_message(message) if message.marked else _spelled_out(message))
     return message.digest
 
 
@@ -98,7 +101,7 @@ def _digest(value: Any) -> bytes:
 
 
 def _plain_message(message: Any) -> Any:
-    """Give the message without its cache breakpoints."""
+    """Give the message without its cache breakpoints, its texts as blocks."""
     if type(message) is not dict and type(message) is not SharedMessage:
         return message
     plain = dict(_unmarked(message))
@@ -106,10 +109,35 @@ def _plain_message(message: Any) -> Any:
     return plain
 
 
+def _spelled_out(message: SharedMessage) -> Json:
+    """Give a message that has no breakpoints with its texts as blocks: every new message passes here."""
+    content = message.get("content")
+    if type(content) is not list:
+        return {**message, "content": _in_block(content)}
+    for block in content:
+        if type(block) is dict and type(block.get("content")) is str:
+            return {**message, "content": [_spelled_block(one) for one in content]}
+    return message
+
+
+def _spelled_block(block: Any) -> Any:
+    if (
+        type(block) is dict
+        and type(text := block.get("content")) is str
+        and block.get("type") == "tool_result"
+    ):
+        return {**block, "content": _in_block(text)}
+    return block
+
+
 def _plain_content(content: Any) -> Any:
-    if not isinstance(content, list):
-        return content
-    return [_plain_block(block) for block in content]
+    if isinstance(content, list):
+        return [_plain_block(block) for block in content]
+    return _in_block(content)
+
+
+def _in_block(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if content and isinstance(content, str) else content
 
 
 def _plain_block(block: Any) -> Any:
@@ -119,6 +147,8 @@ def _plain_block(block: Any) -> Any:
         return block
     if isinstance(block.get("content"), list):
         block = {**block, "content": _plain_content(block["content"])}
+    else:
+        block = _spelled_block(block)
     source = block.get("source")
     if isinstance(source, dict) and isinstance(source.get("content"), list):
         block = {**block, "source": {**source, "content": _plain_content(source["content"])}}
@@ -127,8 +157,7 @@ def _plain_block(block: Any) -> Any:
 
 def _plain_system(system: Any) -> Any:
     """Give the system prompt without breakpoints and without Claude Code's line about billing."""
-    if isinstance(system, str):
-        return _without_billing(system)
+    system = _in_block(system)
     if not isinstance(system, list):
         return system
     blocks = (_unbilled(_unmarked(block)) for block in system)

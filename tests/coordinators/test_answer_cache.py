@@ -19,9 +19,10 @@ from coordinators.cache_settings import CacheSettings
 from coordinators.cache_store import Row, StoreFailed, Totals
 from coordinators.cache_use import Teed, Use
 from coordinators.keys import AdminKeys
+from coordinators.prices import Price, Prices
 from tasks.backend import Route, Target
 from tasks.exchange import Exchange, Streaming, Whole
-from tasks.look_up_cache import Replayed
+from tasks.look_up_cache import Replayed, unpaid
 from wire.cache_directive import Directive
 from wire.errors import AuthenticationFailed, InvalidRequest, Overloaded, PermissionDenied, UpstreamFailed
 from wire.timeline import Junk, Tick
@@ -38,8 +39,9 @@ MESSAGE = {"id": "m", "type": "message", "role": "assistant", "model": "claude",
 
 
 @asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[AnswerCache]:
-    cache = AnswerCache(CacheSettings(on=True, **settings), DiskStore(folder / "cache", 10**7))
+async def opened(folder: Path, prices: Prices | None = None, **settings: Any) -> AsyncIterator[AnswerCache]:
+    store = DiskStore(folder / "cache", 10**7)
+    cache = AnswerCache(CacheSettings(on=True, **settings), store, prices)
     yield cache
     await cache.close()
 
@@ -213,6 +215,76 @@ async def test_nothing_is_opened_that_nobody_used() -> None:
     await cache.note()
     await cache.close()
     assert store.calls == []
+
+
+TOLD = {"input_tokens": 10, "output_tokens": 2, "total": None}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_estimated_cost_is_saved_too(tmp_path: Path, stream: bool) -> None:
+    prices = Prices({(TARGET.backend, TARGET.model): Price(0.25, 0.5, 0, 0)})
+    async with opened(tmp_path, prices=prices) as cache:
+        use = using(cache, stream=stream)
+        assert await use.find(BODY, ROUTE) is None
+        answer = whole(**TOLD)
+        if stream:
+            live = Live(STREAM)
+            live.translator.usage, live.translator.cost = TOLD, None
+            async for _ in use.keep_stream(Streaming(live)).live.frames():
+                pass
+        else:
+            use.keep_whole(answer)
+        found = await using(cache, stream=stream).find(BODY, ROUTE)
+        assert found is not None
+        assert found.facts["summary"]["cost_usd"] == 3.5
+        assert answer.summary.get("cost_usd") is None
+        replayed = unpaid(found.facts["summary"])
+        assert replayed["cost_usd"] is None  # it was paid when it was stored
+        assert "cost_estimated" not in replayed
+        assert (await stats(cache))["saved"]["cost_usd"] == 3.5
+
+
+USAGE = {"input_tokens": 60, "cache_read_input_tokens": 40}
+
+
+async def test_what_was_asked_upstream_is_known_to_all_though_nobody_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_cache, "COUNT_SECONDS", 0.01)
+    async with opened(tmp_path) as asked, opened(tmp_path) as other:
+        asked.asked_upstream(USAGE)
+        asked.asked_upstream(USAGE)
+        assert asked.idle
+        told = await stats(other)
+        while not told["upstream_prompt_cache"]["answers"]:
+            await asyncio.sleep(0.01)
+            told = await stats(other)
+        assert told["upstream_prompt_cache"] == {
+            "answers": 2, "input_tokens": 120, "read_tokens": 80, "written_tokens": 0, "hit_rate": 0.4,
+        }  # fmt: skip
+        asked.asked_upstream(USAGE)  # and again, for the time after the first
+        while told["upstream_prompt_cache"]["answers"] < 3:
+            await asyncio.sleep(0.01)
+            told = await stats(other)
+
+
+async def test_what_was_asked_upstream_is_written_at_the_end(tmp_path: Path) -> None:
+    async with opened(tmp_path) as asked:
+        asked.asked_upstream(USAGE)
+    async with opened(tmp_path) as other:
+        assert (await stats(other))["upstream_prompt_cache"]["answers"] == 1
+
+
+async def test_counts_wait_for_a_store_that_fails() -> None:
+    store = Failing("open")
+    cache = AnswerCache(CacheSettings(), store)  # type: ignore[arg-type]
+    cache.asked_upstream(USAGE)
+    await cache.note()
+    assert cache.counts.peek()["upstream_answers"] == 1
+    cache.asked_upstream(USAGE)  # it is tried again
+    assert cache._counting is not None
+    await cache.close()
+    assert cache._counting is None
 
 
 class Live:

@@ -54,6 +54,10 @@ class MessagesRendering:
             "service_tier": "standard",
         }
 
+    def _cost(self) -> Json:
+        """Give what the end of an answer tells beside its usage."""
+        return {}
+
     def _message(self, **filled: Any) -> Json:
         return {
             "id": self.generation,
@@ -115,7 +119,7 @@ class MessagesRendering:
             events.extend({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
             events.append({"type": "content_block_stop", "index": index})
         ending = {"stop_reason": self.stop, "stop_sequence": self.reply.get("stop_sequence")}
-        events.append({"type": "message_delta", "delta": ending, "usage": self._usage()})
+        events.append({"type": "message_delta", "delta": ending, "usage": self._usage() | self._cost()})
         events.append({"type": "message_stop"})
         return [b": OPENROUTER PROCESSING\n\n", *(sse(event, event["type"]) for event in events)]
 
@@ -125,8 +129,17 @@ class MessagesRendering:
             content=[self._block(part) for part in self.parts],
             stop_reason=self.stop,
             stop_sequence=self.reply.get("stop_sequence"),
+            usage=self._usage() | self._cost(),
         )
 
     def error_frame(self, error: Json) -> bytes:
         status = error["code"] if isinstance(error["code"], int) else 500
         return sse(error_object(status, error["message"]), "error")
+
+
+class PricedRendering(MessagesRendering):
+    """One reply of OpenRouter's, which tells its cost at the end."""
+
+    def _cost(self) -> Json:
+        usage = usage_of(self.reply)
+        return {} if usage is None else {"cost": usage["cost"]}

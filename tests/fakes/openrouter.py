@@ -34,7 +34,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from tests.fakes.laws import chat_complaint, messages_complaint
-from tests.fakes.messages_replies import MessagesRendering, error_object
+from tests.fakes.messages_replies import MessagesRendering, PricedRendering, error_object
 from tests.fakes.replies import ChatRendering, Json
 from tests.fakes.rules import DEFAULT, Script, Seen
 
@@ -207,7 +207,7 @@ async def perform(request: web.Request, reply: Json, seen: Seen) -> web.StreamRe
         return plain(reply, seen)
     stream = bool(seen.body.get("stream"))
     generation = f"gen-1763942400-{uuid.uuid4().hex[:20]}"
-    kind = ChatRendering if seen.path == "chat" else MessagesRendering
+    kind = ChatRendering if seen.path == "chat" else PricedRendering
     rendering: Rendering = kind(reply, seen.body["model"], generation)
     if fault == "error_in_200" or (fault == "error_frame" and not stream):
         error = error_of(reply)

@@ -51,9 +51,8 @@ def used(folder: Path, by: str = "key") -> dict[str, Any]:
 
 
 def start(folder: Path, fake: FakeOpenRouter, **settings: str) -> WebProcess:
-    return WebProcess(
-        folder, OPENROUTER_BASE_URL=fake.base_url, OPENROUTER_WIRE="chat", HEADGATE_RETRIES="0", **settings
-    )
+    given = {"OPENROUTER_BASE_URL": fake.base_url, "OPENROUTER_WIRE": "chat", "HEADGATE_RETRIES": "0"}
+    return WebProcess(folder, **(given | settings))
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +220,28 @@ def test_a_cost_that_the_upstream_does_not_tell_is_estimated(tmp_path, backends:
         row = until(lambda: used(tmp_path, "model").get("claude-sonnet-4-5"))
     assert row["cost"] == row["estimated"] > 0
     assert row["unpriced"] == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openrouter_s_answers_without_a_cost_are_held_to_dollars(web, folder, client_for, openrouter, stream):
+    openrouter.script({"text": "x", "usage": {"input": 50_000, "output": 10, "cost": None}, "times": 0})
+    name = f"untold-{stream}"
+    client = client_for(name, "--daily-usd", "0.2")
+
+    def refused() -> bool:
+        try:
+            if stream:
+                with client.messages.stream(**ASK) as answer:
+                    answer.get_final_message()
+            else:
+                client.messages.create(**ASK)
+        except anthropic.PermissionDeniedError:
+            return True
+        return False
+
+    until(refused)
+    row = until(lambda: (row := used(folder).get(name)) and row["refused"] and row)
+    assert row["estimated"] == row["cost"] == pytest.approx((row["requests"] - row["unpriced"]) * 0.15015)
 
 
 def test_a_database_that_is_down_hurts_nobody(tmp_path, openrouter: FakeOpenRouter):

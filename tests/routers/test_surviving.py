@@ -275,7 +275,7 @@ def test_a_full_queue_is_told_and_a_stream_holds_its_place(openrouter):
         assert waiting[0].status_code == 200
         until(lambda: health_of(gateway)["running"] == 0)
         assert health_of(gateway)["state"] == "closed"
-    assert len(openrouter.requests()) == 2
+    assert len(openrouter.requests("messages")) == 2
 
 
 def test_a_client_that_leaves_the_queue_frees_it(openrouter):
