@@ -6,7 +6,7 @@ deletes each names the one it deleted last as the mark where the next page begin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, or_, select, update
 
@@ -72,7 +72,7 @@ def _remove_batch(connection: Connection, num: int) -> None:
     """Delete a draft's own row; empty a batch's, of which its place in lists stays."""
     connection.execute(delete(chunks).where(chunks.c.batch == num))
     removed = batches.c.num == num, batches.c.state == DELETED
-    emptied = {"state": GONE, "archived_at": now(connection), "headers": "{}"}
+    emptied: dict[str, Any] = {"state": GONE, "archived_at": now(connection), "headers": "{}"}
     emptied |= dict.fromkeys(("label", "flow_run", "digest"))
     connection.execute(update(batches).where(*removed, batches.c.ended_at.is_not(None)).values(emptied))
     connection.execute(delete(batches).where(*removed))
