@@ -26,7 +26,7 @@ redis: setup  ## Run the tests that need redis-server (a Debian package of that 
 	$(BIN)/python -m pytest -m redis tests/coordinators tests/routers
 
 postgres: setup  ## Run the tests that need PostgreSQL's server (the Debian package postgresql)
-	$(BIN)/python -m pytest -m postgres tests/coordinators tests/routers
+	$(BIN)/python -m pytest -m postgres tests/coordinators tests/routers tests/flows
 
 kills: setup  ## Kill servers, workers and the database in the midst of batches, for some minutes
 	$(BIN)/python -m pytest -m kills tests/e2e tests/headgate

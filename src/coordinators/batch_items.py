@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from express.origins import origin_of
 from tasks.batch import FailedAttempt, ItemResult, StoreFailed
 from tasks.exchange import Exchange
 from wire.check import parse_body
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from coordinators.batch_pace import Pace
+    from coordinators.batch_refusals import Refusals
     from coordinators.batch_watch import Watch
     from tasks.batch import Batch, Item
     from tasks.exchange import Whole
@@ -69,6 +69,8 @@ class Persistence:
 class Asker:
     """Asks for the answers to a batch's requests. All batches of a process share `places` and `pace`.
 
+    `refusals` notes what is refused before it is asked.
+
     When an upstream refuses most requests because they are too many, none is sent for a while: each would use
     up an attempt. One refused now and then holds up nobody else.
     """
@@ -80,8 +82,10 @@ class Asker:
         places: asyncio.Semaphore,
         pace: Pace,
         persistence: Persistence,
+        refusals: Refusals,
     ) -> None:
         self._answer = answer
+        self._refusals = refusals
         self._places = places
         self._pace = pace
         self._persistence = persistence
@@ -96,9 +100,11 @@ class Asker:
         `note` is told every attempt that failed and is to be made again.
         """
         number = item.attempts
-        body = _read(item)
-        if isinstance(body, GatewayError):
-            return _errored(item, body, new_id("req"), number, time.time(), 0.0)
+        exchange = Exchange(new_id("req"), batch.headers, item.params)
+        try:
+            body = _read(exchange)
+        except GatewayError as error:
+            return _errored(item, error, self._refusals.note(error, batch, exchange), exchange, number, 0.0)
         size = len(item.params) // _BYTES_OF_A_TOKEN
         while True:
             if not await watch.goes_on() or not await self._may_send(size, watch):
@@ -107,14 +113,14 @@ class Asker:
                 if watch.paused or watch.stop is not None:
                     continue
                 exchange = Exchange(new_id("req"), batch.headers, item.params, dict(body))
-                started, begun = time.time(), time.perf_counter()
+                begun = time.perf_counter()
                 try:
                     whole = await self._answer(exchange, batch.tenant)
                 except GatewayError as error:
                     failure = error
                 else:
                     self._refused.append(False)
-                    result = _succeeded(item, whole, number + 1, started, _ms_since(begun))
+                    result = _succeeded(item, whole, number + 1, exchange.started, _ms_since(begun))
                     self._pace.settle(size, result.input_tokens + result.output_tokens)
                     return result
             asked = exchange.attempts > 0  # otherwise the backend is left alone, and nobody was asked
@@ -122,9 +128,10 @@ class Asker:
             if asked:
                 self._learn(failure)
             if not _worth_another(failure) or (number >= self._persistence.attempts and asked):
-                return _errored(item, failure, exchange.id, number, started, _ms_since(begun))
+                known = self._refusals.note(failure, batch, exchange)
+                return _errored(item, failure, known, exchange, number, _ms_since(begun))
             if asked:
-                note(_failed(item, failure, number, started, _ms_since(begun)))
+                note(_failed(item, failure, number, exchange.started, _ms_since(begun)))
             if await watch.stopped_within(self._persistence.pause(max(number, 1), failure.retry_after)):
                 return None
 
@@ -155,13 +162,10 @@ def _worth_another(error: GatewayError) -> bool:
     return error.retryable or isinstance(error, _WORTH_ANOTHER)
 
 
-def _read(item: Item) -> Json | GatewayError:
-    try:
-        body = parse_body(item.params)
-    except GatewayError as error:
-        return error
+def _read(exchange: Exchange) -> Json:
+    exchange.body = body = parse_body(exchange.raw)
     if body.get("stream"):
-        return InvalidRequest("stream: a batch's requests are answered whole; leave it out, or false")
+        raise InvalidRequest("stream: a batch's requests are answered whole; leave it out, or false")
     return body
 
 
@@ -184,18 +188,18 @@ def _succeeded(item: Item, whole: Whole, attempts: int, started: float, ms: floa
 
 
 def _errored(  # noqa: PLR0917 - as they are known
-    item: Item, error: GatewayError, request_id: str, attempts: int, started: float, ms: float
+    item: Item, error: GatewayError, known: str, exchange: Exchange, attempts: int, ms: float
 ) -> ItemResult:
     return ItemResult(
         seq=item.seq,
         custom_id=item.custom_id,
         outcome="errored",
-        body=orjson.dumps(error_body(error, request_id)),
+        body=orjson.dumps(error_body(error, exchange.id)),
         attempts=attempts,
-        started=started,
+        started=exchange.started,
         ms=ms,
         error_type=error.type,
-        error_hash=error.hash or origin_of(error).hash,
+        error_hash=known,
     )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from coordinators.batch_tables import OPEN, OUTCOMES, SEEN, batches, chunks, facts, items, results
+from coordinators.batch_tables import MARKS, OPEN, OUTCOMES, SEEN, batches, chunks, facts, items, results
 from tasks.batch import Batch, Counts, Item, ItemResult, StoreFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Row, Select
 
 _PAGE_BYTES = 4 << 20
@@ -43,7 +45,7 @@ def page(
 ) -> tuple[list[Batch], bool]:
     """List batches, newest first, from behind `after_id` or up to `before_id`; see BatchStore.page.
 
-    A mark that is no batch of this tenant's gives an empty page.
+    A mark may have been deleted meanwhile; one that is no batch of this tenant's gives an empty page.
     """
     wanted = select(batches.c.num).where(*_seen_by(tenant))
     for mark, older in ((after_id, True), (before_id, False)):
@@ -58,6 +60,11 @@ def page(
     numbers = list(connection.execute(wanted.limit(limit + 1)).scalars())
     found = _batches(connection, numbers[:limit]) if numbers else []
     return found, len(numbers) > limit
+
+
+def is_mark(connection: Connection, batch_id: str, tenant: str | None) -> bool:
+    """Say whether a list has, or had until a day ago, a batch with this id."""
+    return _place(connection, batch_id, tenant) is not None
 
 
 def numbered(connection: Connection, batch_id: str) -> int | None:
@@ -136,8 +143,8 @@ def _results(
     return [ItemResult(*row) for row in connection.execute(wanted)]
 
 
-def _seen_by(tenant: str | None) -> list[ColumnElement[bool]]:
-    seen: list[ColumnElement[bool]] = [batches.c.state.in_(SEEN)]
+def _seen_by(tenant: str | None, states: Sequence[str] = SEEN) -> list[ColumnElement[bool]]:
+    seen: list[ColumnElement[bool]] = [batches.c.state.in_(states)]
     if tenant is not None:
         seen.append(batches.c.tenant == tenant)
     return seen
@@ -145,7 +152,7 @@ def _seen_by(tenant: str | None) -> list[ColumnElement[bool]]:
 
 def _place(connection: Connection, batch_id: str, tenant: str | None) -> Row[tuple[float, int]] | None:
     wanted = select(batches.c.created_at, batches.c.num)
-    return connection.execute(wanted.where(batches.c.id == batch_id, *_seen_by(tenant))).first()
+    return connection.execute(wanted.where(batches.c.id == batch_id, *_seen_by(tenant, MARKS))).first()
 
 
 def _beyond(place: Row[tuple[float, int]], *, older: bool) -> ColumnElement[bool]:

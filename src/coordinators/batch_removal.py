@@ -1,13 +1,17 @@
-"""Batches and drafts deleted: out of sight at once, then their rows in steps, so that nobody waits long."""
+"""Batches and drafts deleted: out of sight at once, then their rows in steps, so that nobody waits long.
+
+Of a batch its own row stays for a day, emptied: a client that goes through its batches page by page and
+deletes each names the one it deleted last as the mark where the next page begins.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, or_, select, update
 
 from coordinators.batch_leases import is_abandoned
-from coordinators.batch_tables import DELETED, DRAFT, ENDED, attempts, batches, items, results
+from coordinators.batch_tables import DELETED, DRAFT, ENDED, GONE, attempts, batches, chunks, items, results
 from coordinators.database import now
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from coordinators.database import Database
 
 _STEP = 2000
+_MARK_SECONDS = 86400.0
 
 
 def hide(connection: Connection, batch_id: str) -> int | None:
@@ -46,7 +51,7 @@ def hidden(connection: Connection) -> list[int]:
 
 
 async def remove(database: Database, num: int) -> None:
-    """Delete all rows of a batch that is out of sight; what is left of it after a failure a sweep finds."""
+    """Delete the rows of a batch that is out of sight; what is left of it after a failure a sweep finds."""
     last = await database.read(_last, num)
     for first in range(0, last + 1, _STEP):
         await database.write(_remove_items, num, first, first + _STEP - 1)
@@ -64,5 +69,16 @@ def _remove_items(connection: Connection, num: int, first: int, last: int) -> No
 
 
 def _remove_batch(connection: Connection, num: int) -> None:
-    """Delete a batch's own row; what refers to it goes with it."""
-    connection.execute(delete(batches).where(batches.c.num == num, batches.c.state == DELETED))
+    """Delete a draft's own row; empty a batch's, of which its place in lists stays."""
+    connection.execute(delete(chunks).where(chunks.c.batch == num))
+    removed = batches.c.num == num, batches.c.state == DELETED
+    emptied: dict[str, Any] = {"state": GONE, "archived_at": now(connection), "headers": "{}"}
+    emptied |= dict.fromkeys(("label", "flow_run", "digest"))
+    connection.execute(update(batches).where(*removed, batches.c.ended_at.is_not(None)).values(emptied))
+    connection.execute(delete(batches).where(*removed))
+
+
+def forget_marks(connection: Connection) -> None:
+    """Delete what is left of batches that were deleted a day ago."""
+    old = batches.c.archived_at < now(connection) - _MARK_SECONDS
+    connection.execute(delete(batches).where(batches.c.state == GONE, old))

@@ -89,6 +89,10 @@ class SqlBatchStore:
         """List batches, newest first, and say whether more follow in the direction asked for."""
         return await self.database.read(batch_reading.page, tenant, before_id, after_id, limit)
 
+    async def is_mark(self, batch_id: str, tenant: str | None) -> bool:
+        """Say whether this is the id of a batch that is in the list, or was until a day ago."""
+        return await self.database.read(batch_reading.is_mark, batch_id, tenant)
+
     async def results(self, batch_id: str, *, after: int = -1, limit: int = 500) -> list[ItemResult]:
         """Give results in order, from behind `after`; none means the end."""
         return await self.database.read(batch_reading.result_page, batch_id, after, limit)
@@ -110,7 +114,10 @@ class SqlBatchStore:
         return await self.database.write(batch_work.pause, batch_id, paused=paused)
 
     async def delete(self, batch_id: str) -> bool:
-        """Delete an ended batch and all that belongs to it; False if there is none that has ended."""
+        """Delete an ended batch and all that belongs to it; False if there is none that has ended.
+
+        Its id goes on being a mark in lists for a day.
+        """
         num = await self.database.write(batch_removal.hide, batch_id)
         if num is None:
             return False
@@ -192,6 +199,7 @@ class SqlBatchStore:
         swept = await self.database.write(batch_removal.hide_old, keep_days * 86400)
         for num in await self.database.read(batch_removal.hidden):
             await batch_removal.remove(self.database, num)
+        await self.database.write(batch_removal.forget_marks)
         return swept
 
     async def _give_up(self, num: int) -> None:

@@ -22,9 +22,12 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-DRAFT, IN_PROGRESS, CANCELING, ENDED, DELETED = "draft", "in_progress", "canceling", "ended", "deleted"
+DRAFT, IN_PROGRESS, CANCELING, ENDED = "draft", "in_progress", "canceling", "ended"
+DELETED = "deleted"  # its rows are still to be deleted
+GONE = "gone"  # nothing is left but its place in lists
 OPEN = (IN_PROGRESS, CANCELING)
 SEEN = (IN_PROGRESS, CANCELING, ENDED)
+MARKS = (*SEEN, DELETED, GONE)
 OUTCOMES = ("succeeded", "errored", "canceled", "expired")
 
 

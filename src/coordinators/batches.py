@@ -100,14 +100,14 @@ class Batches:
         before_id: str | None,
         after_id: str | None,
     ) -> Json:
-        """List the tenant's batches, newest first, a page at a time."""
+        """List the tenant's batches, newest first, a page at a time; a mark may have been deleted since."""
         tenant = self._keys.check(headers)
         if before_id and after_id:
             raise InvalidRequest("before_id: cannot be given together with after_id")
         with _told():
             store = await self._store()
             for field, mark in (("before_id", before_id), ("after_id", after_id)):
-                if mark and await store.get(mark, tenant) is None:
+                if mark and not await store.is_mark(mark, tenant):
                     raise InvalidRequest(f"{field}: there is no batch with this id")
             batches, more = await store.page(
                 tenant, before_id=before_id or None, after_id=after_id or None, limit=limit

@@ -10,6 +10,7 @@ from coordinators.batch_chunks import Kit
 from coordinators.batch_heart import Heart
 from coordinators.batch_items import Asker, Persistence
 from coordinators.batch_pace import Pace
+from coordinators.batch_refusals import Refusals
 from coordinators.owners import this_owner
 from headgate.app import Parts
 
@@ -47,6 +48,7 @@ class BatchParts:
                 places=asyncio.Semaphore(settings.batch_concurrency),
                 pace=Pace(store, requests=settings.batch_rpm, tokens=settings.batch_tpm),
                 persistence=persistence or Persistence(attempts=settings.batch_attempts),
+                refusals=Refusals(self._parts.recording.errors),
             ),
             heart=Heart(store, settings.batch_lease),
             owner=this_owner(),

@@ -197,6 +197,10 @@ class BatchStore(Protocol):
         """List batches, newest first, and say whether more follow in the direction asked for."""
         ...
 
+    async def is_mark(self, batch_id: str, tenant: str | None) -> bool:
+        """Say whether this is the id of a batch that is in the list, or was until a day ago."""
+        ...
+
     async def results(self, batch_id: str, *, after: int = -1, limit: int = 500) -> list[ItemResult]:
         """Give results in the order of `seq`, from behind `after`; none means the end.
 
@@ -224,7 +228,10 @@ class BatchStore(Protocol):
         ...
 
     async def delete(self, batch_id: str) -> bool:
-        """Delete an ended batch and all that belongs to it; False if there is none that has ended."""
+        """Delete an ended batch and all that belongs to it; False if there is none that has ended.
+
+        Its id goes on being a mark in lists for a day.
+        """
         ...
 
     async def name(self) -> str:

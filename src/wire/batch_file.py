@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import msgspec
 import orjson
@@ -34,6 +34,8 @@ _HEAD = 4096
 _PIECE = 256 * 1024
 _OPENAI_URL = "/v1/chat/completions"
 _OPENING, _CLOSING = b'{"requests":[', b"]}"
+_TOO_DEEP = "is nested too deeply"
+_WHOLE_ONLY = "stream: a batch's requests are answered whole; leave it out, or false"
 _SAID = {"anthropic": "an Anthropic request", "openai": "an OpenAI request"}
 
 
@@ -181,10 +183,15 @@ class _Reader:
         try:
             told = orjson.loads(text)
         except orjson.JSONDecodeError as error:
+            if "limit" in error.msg:
+                return Wrong(where, _TOO_DEEP)
             return Wrong(where, f"is no valid JSON: {error.msg} at character {error.colno}")
         if not isinstance(told, dict):
             return Wrong(where, "is no JSON object with `custom_id` and `params`")
-        return self._request(where, told, text)
+        try:
+            return self._request(where, told, text)
+        except RecursionError:
+            return Wrong(where, _TOO_DEEP)
 
     def _request(self, where: str, told: Json, text: bytes) -> Request | Wrong:
         form: BatchForm = "openai" if "body" in told and "params" not in told else "anthropic"
@@ -194,22 +201,30 @@ class _Reader:
             return Wrong(where, f"is {_SAID[form]}, and {self._first} is {_SAID[self.form]}: one form a file")
         if "custom_id" not in told:
             return Wrong(where, "has no custom_id")
-        custom_id = told["custom_id"]
-        if not isinstance(custom_id, str) or _CUSTOM_ID.fullmatch(custom_id) is None:
-            shown = orjson.dumps(custom_id).decode()
-            shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
-            return Wrong(where, f"custom_id {shown}: must be 1 to 64 letters, digits, _ or -")
         try:
+            custom_id = self._custom_id(told["custom_id"])
             params = _converted(told, self._model) if self.form == "openai" else _params(told, text)
         except InvalidRequest as error:
             return Wrong(where, error.message)
         return self._named(where, custom_id, params)
+
+    def _custom_id(self, told: Any) -> str:
+        if isinstance(told, str) and _CUSTOM_ID.fullmatch(told):
+            return told
+        shown = _dumped(told).decode()
+        shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
+        rule = "must be 1 to 64 letters, digits, _ or -"
+        if self.form == "openai":
+            rule += ": Anthropic's rule, which holds for OpenAI's requests here too"
+        raise InvalidRequest(f"custom_id {shown}: {rule}")
 
     def _checked(self, params: bytes) -> bytes:
         """Put the model in, if one was given, and see that there is one; raises InvalidRequest."""
         parts = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
         if not bytes(parts.get("messages", b"")).lstrip().startswith(b"["):
             raise InvalidRequest("params: has no `messages`, which is a list")
+        if bytes(parts.get("stream", b"null")).strip() not in {b"null", b"false"}:
+            raise InvalidRequest(f"params.{_WHOLE_ONLY}")
         if self._model is None:
             if not bytes(parts.get("model", b"")).lstrip().startswith(b'"'):
                 raise InvalidRequest("params: has no `model`; --model gives one to every request")
@@ -243,10 +258,21 @@ def _converted(told: Json, model: str | None) -> bytes:
         raise InvalidRequest(f"is not for POST {_OPENAI_URL}, the one that can be converted")
     if not isinstance(body, dict):
         raise InvalidRequest("body is no JSON object")
+    if body.get("stream"):
+        raise InvalidRequest(f"body.{_WHOLE_ONLY}")
     try:
-        return orjson.dumps(from_openai(body if model is None else {**body, "model": model}))
+        made = from_openai(body if model is None else {**body, "model": model})
     except InvalidRequest as error:
         raise InvalidRequest(f"body.{error.message}") from None
+    return _dumped(made)
+
+
+def _dumped(told: Any) -> bytes:
+    """Write what was read from JSON, and can be written but for its depth; raises InvalidRequest."""
+    try:
+        return orjson.dumps(told)
+    except orjson.JSONEncodeError:
+        raise InvalidRequest(_TOO_DEEP) from None
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes | None]:

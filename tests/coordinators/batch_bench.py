@@ -53,7 +53,7 @@ class Bench:
         )  # fmt: skip
 
     async def make(self, *asked: Any, hours: float = 24, **more: Any) -> Batch:
-        async with self.store.creating(tenant="anyone", headers=more.pop("headers", {})) as draft:
+        async with self.store.creating(**{"tenant": "anyone", "headers": {}, **more}) as draft:
             await draft.add(
                 [
                     NewItem(f"item-{number}", one if isinstance(one, bytes) else orjson.dumps(one))

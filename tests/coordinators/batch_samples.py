@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXPIRES = datetime(2100, 1, 1, tzinfo=UTC)
 ROWS = (batches, items, results, attempts, chunks)
+NOTHING = {"batches": 0, "batch_items": 0, "batch_results": 0, "batch_attempts": 0, "batch_chunks": 0}
 
 
 def new_items(count: int, first: int = 0, size: int = 20) -> list[NewItem]:

@@ -300,7 +300,7 @@ async def test_who_waits_for_the_pace_is_let_go_when_its_batch_stops(bench):
     batch = await bench.make(*(ask(f"{n}") for n in range(3)))
     pace = Pace(bench.store, requests=1, tokens=0)
     await pace.take(0)  # the one of this minute
-    asker = Asker(None, places=asyncio.Semaphore(3), pace=pace, persistence=EAGER)
+    asker = Asker(None, places=asyncio.Semaphore(3), pace=pace, persistence=EAGER, refusals=None)
     watch, notes = Watch(batch), []
     items = [Item(n, f"item-{n}", orjson.dumps(ask(f"{n}"))) for n in range(3)]
     asking = {asyncio.create_task(asker.ask(batch, item, watch, notes.append)) for item in items}

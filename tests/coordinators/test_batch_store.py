@@ -7,12 +7,13 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from coordinators.batch_tables import batches, chunks, results
 from tasks.batch import Counts, DuplicateCustomId, FailedAttempt, KeyTaken, LeaseLost, NewItem, StoreFailed
 from tests.coordinators.batch_samples import (
     EXPIRES,
+    NOTHING,
     batch_lease,
     chunk_of,
     ended,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from coordinators.batch_store import SqlBatchStore
     from tasks.batch import Batch, Lease
-
-NOTHING = {"batches": 0, "batch_items": 0, "batch_results": 0, "batch_attempts": 0, "batch_chunks": 0}
 
 
 # -- made
@@ -398,54 +397,6 @@ async def test_counts_are_right_whatever_happens(store: SqlBatchStore, seed) -> 
     done_batch = await ended(store, made)
     assert done_batch.counts.processing == 0
     await recounted(store, made)
-
-
-# -- removed
-async def test_deleting_leaves_nothing(store: SqlBatchStore) -> None:
-    made, other = await make(store, 6), await make(store, 3)
-    lease = await chunk_of(store, made)
-    await store.record(lease, [result(0)], [FailedAttempt(1, 1, 0.0, 0.0, "api_error", "no")])
-    assert await store.delete(made.id) is False
-    await ended(store, made)
-    assert await store.delete(made.id) is True
-    assert await store.delete(made.id) is False
-    assert await store.get(made.id) is None
-    left = {"batches": 1, "batch_items": 3, "batch_results": 0, "batch_attempts": 0, "batch_chunks": 1}
-    assert await rows(store) == left
-    assert (await store.get(other.id)) == other
-
-
-async def test_sweeping_deletes_what_is_old_and_drafts_without_a_maker(store: SqlBatchStore) -> None:
-    old, recent, running = await make(store, 5), await make(store, 2), await make(store, 3)
-    await ended(store, old)
-    await ended(store, recent)
-    long_ago = (
-        update(batches).where(batches.c.id.in_([old.id, running.id])).values(ended_at=1.0, created_at=1.0)
-    )
-    await store.database.write(lambda connection: connection.execute(long_ago).rowcount)
-    async with store.creating(tenant="a", headers={}) as draft:
-        await draft.add(new_items(2))
-        assert await store.sweep(keep_days=1) == 1
-        await draft.add(new_items(2, 2))
-        gone = update(batches).where(batches.c.state == "draft").values(lease_until=1.0)
-        await store.database.write(lambda connection: connection.execute(gone).rowcount)
-        assert await store.sweep(keep_days=1) == 1
-        with pytest.raises(StoreFailed, match="given up"):
-            await draft.add(new_items(2, 4))
-    assert {batch.id for batch in (await store.page(None))[0]} == {recent.id, running.id}
-    assert (await rows(store))["batch_items"] == 5
-
-
-async def test_drafts_of_a_dead_maker_are_swept(database_url, store: SqlBatchStore) -> None:
-    store._maker = "dead"
-    making = store.creating(tenant="a", headers={})
-    draft = await making.__aenter__()
-    await draft.add(new_items(3))
-    assert await store.sweep(keep_days=1) == 0
-    assert await store.forget(lambda owner: owner == "dead") == 1
-    assert await store.sweep(keep_days=1) == 1
-    assert await rows(store) == NOTHING
-    await making.__aexit__(None, None, None)
 
 
 # -- rates

@@ -19,7 +19,7 @@ from tasks.batch import ItemResult
 from tests.fakes.waiting import until
 from tests.fakes.web import WebProcess
 
-KEYS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+KEYS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan")
 PARAMS = {"model": "claude-sonnet-4", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 MESSAGE = {
     "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
@@ -184,6 +184,28 @@ def test_pages_both_ways(web):
         assert {one.id for one in batches.list(limit=2, before_id=ids[4])} == set(ids[:4])
     nothing = call(web, "GET", key="grace").json()
     assert nothing == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+
+
+@pytest.mark.parametrize(("beta", "key"), [(False, "heidi"), (True, "ivan")], ids=["usual", "beta"])
+async def test_each_batch_may_be_deleted_while_the_pages_are_gone_through(web, beta, key):
+    ids = [made(web, "a", key=key) for _ in range(5)][::-1]
+    for batch_id in ids:
+        await execute(web, batch_id)
+    with anthropic.Anthropic(base_url=web.url, api_key=key, max_retries=0) as client:
+        batches = client.beta.messages.batches if beta else client.messages.batches
+        seen = []
+        for batch in batches.list(limit=2):
+            batches.delete(batch.id)
+            seen.append(batch.id)
+        assert seen == ids
+        assert batches.list().data == []
+        with pytest.raises(anthropic.NotFoundError):
+            batches.retrieve(ids[0])
+        kept = made(web, "a", key=key)
+        assert [one.id for one in batches.list(before_id=ids[2]).data] == [kept]
+        assert batches.list(after_id=ids[2]).data == []
+    theirs = call(web, "GET", f"?after_id={ids[0]}", key="frank")
+    assert "no batch with this id" in error_of(theirs, 400, "invalid_request_error")
 
 
 async def test_the_anthropic_headers_and_params_are_kept_as_sent(web, client):

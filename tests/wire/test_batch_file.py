@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -140,6 +141,78 @@ def test_faults_are_told_with_their_place(text: str | bytes, why: str) -> None:
     if not isinstance(text, bytes) and text.strip():
         with pytest.raises(InvalidRequest):
             list(requests_of(a_file(text)))
+
+
+def deep(count: int) -> bytes:
+    return b"[" * count + b"]" * count
+
+
+DEEP = [
+    b'{"custom_id":"a","params":{"messages":[],"model":"m","x":%b}}' % deep(1000),
+    b'{"custom_id":"a","params":{"messages":[],"model":"m","x":%b}}' % deep(5000),
+    b'{"custom_id":%b,"params":{}}' % deep(500),
+    b'{"custom_id":"a","body":{"model":"m","messages":[{"role":"user","content":"Hi"}],"x":%b}}' % deep(500),
+]
+
+
+@pytest.mark.parametrize("text", DEEP, ids=["params", "very", "custom_id", "converted"])
+def test_what_is_nested_too_deeply_is_a_fault_of_its_line(text: bytes) -> None:
+    found = faults(b"", text, b"{")
+    assert found[0] == "line 2: is nested too deeply"
+    assert found[1].startswith("line 3: is no valid JSON")
+    for model in (None, "big"):
+        with pytest.raises(InvalidRequest, match="line 1: is nested too deeply"):
+            list(requests_of(a_file(text), model))
+
+
+def test_a_body_nested_too_deeply_is_a_fault_of_its_request() -> None:
+    whole = b'{"requests":[{"custom_id":"a","params":{"messages":[],"model":"m","x":%b}}]}'
+    assert faults(whole % deep(100_000)) == ["requests.0: nested too deeply"]
+    limit = sys.getrecursionlimit()
+    told = {tuple(faults(whole % deep(count))) for count in range(limit - 200, limit)}
+    assert told == {(), ("requests.0: nested too deeply",)}
+
+
+def test_lines_are_taken_or_refused_up_to_the_deepest_that_can_be_read() -> None:
+    whole = b'{"custom_id":"a","params":{"messages":[],"model":"m","x":%b}}'
+    limit = sys.getrecursionlimit()
+    told = [faults(whole % deep(count)) for count in range(limit - 200, limit)]
+    assert told[0] == []
+    assert told[-1] == ["line 1: is nested too deeply"]
+    assert told == sorted(told)
+
+
+STREAMED = [True, "yes", 1, 0, {}]
+
+
+@pytest.mark.parametrize("stream", STREAMED)
+def test_a_request_for_a_stream_is_a_fault_in_every_form(stream: Any) -> None:
+    why = ".stream: a batch's requests are answered whole; leave it out, or false"
+    params = PARAMS | {"stream": stream}
+    assert faults(line("a", params=params)) == [f"line 1: params{why}"]
+    whole = json.dumps({"requests": [{"custom_id": "a", "params": params}]})
+    assert faults(whole) == [f"requests.0: params{why}"]
+    body = {"model": "m", "messages": PARAMS["messages"], "stream": stream}
+    (told,) = faults(openai("a", body=body))
+    assert told.startswith("line 1: body.stream: ")
+    assert stream is not True or told.endswith(why[1:])
+
+
+@pytest.mark.parametrize("stream", [None, False])
+def test_a_request_for_no_stream_is_taken(stream: Any) -> None:
+    params = PARAMS | {"stream": stream}
+    assert sent(a_file(line("a", params=params))) == [("a", params)]
+    body = {"model": "m", "messages": PARAMS["messages"], "stream": stream}
+    assert faults(openai("a", body=body)) == []
+
+
+@pytest.mark.parametrize("custom_id", ["doc/17", "x" * 65, "", "a b"])
+def test_openais_custom_ids_that_anthropic_does_not_take_are_told_so(custom_id: str) -> None:
+    (told,) = faults(openai(custom_id))
+    assert told == (
+        f'line 1: custom_id "{custom_id}": must be 1 to 64 letters, digits, _ or -: '
+        "Anthropic's rule, which holds for OpenAI's requests here too"
+    )
 
 
 def test_every_fault_is_told() -> None:
