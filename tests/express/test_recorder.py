@@ -565,3 +565,10 @@ def test_the_program_reads_its_arguments(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(__main__, "NICENESS", 0)
     __main__.main(["--socket", str(tmp_path / "s"), "--api", "http://h/api/"])
     assert served == [(tmp_path / "s", "http://h/api")]
+    # of the environment, where a password in it is not on the command line
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:secret@h/api")
+    __main__.main(["--socket", str(tmp_path / "s")])
+    assert served[1] == (tmp_path / "s", "http://me:secret@h/api")
+    monkeypatch.delenv("PREFECT_API_URL")
+    with pytest.raises(SystemExit):
+        __main__.main(["--socket", str(tmp_path / "s")])
