@@ -147,7 +147,7 @@ class _Deadline:
         self._task.cancel()
 
     def passed(self) -> bool:
-        """Say whether the cancellation is the deadline's own alone; the deadline's part of it is taken back."""
+        """Say whether only the deadline cancelled the task; its own part in that is taken back."""
         return self._fired and self._task.uncancel() <= self._before
 
     def stop(self) -> None:
