@@ -15,7 +15,8 @@ from headgate import batch_schedule_cli
 from headgate.gateway_client import GatewayClient
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.waiting import until
-from tests.headgate.batch_commands import a_file, asked, at_terminal, many, read_rest, read_until, run, told
+from tests.headgate.batch_commands import a_file, asked, many, run, told
+from tests.headgate.terminals import at_terminal, read_rest, read_until
 from tests.routers.conftest import gateway_on
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def test_control_c_while_waiting_says_how_to_come_back(gateway, openrouter, tmp_
     waiting = asked(messages=[{"role": "user", "content": "wait"}])
     file = a_file(tmp_path, a=asked(), b=waiting)
     words = ("submit", file, "--wait", "--url", gateway.url)
-    with at_terminal(tmp_path, *words) as (process, screen):
+    with at_terminal(tmp_path, "batch", *words) as (process, screen):
         seen = read_until(screen, b"1/2")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130

@@ -18,7 +18,8 @@ import pytest
 from headgate import batch_waiting
 from headgate.batch_view import Stand, Watching
 from headgate.shown import console
-from tests.headgate.batch_commands import a_file, asked, at_terminal, many, read_rest, read_until, run
+from tests.headgate.batch_commands import a_file, asked, many, run
+from tests.headgate.terminals import at_terminal, read_rest, read_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +185,7 @@ def test_control_c_while_sending_leaves_nothing(tmp_path):
     file = a_file(tmp_path, **many(300, system="x" * 100_000))
     with socket.create_server(("127.0.0.1", 0)) as server:  # whose buffers take some, and nobody reads
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with at_terminal(tmp_path, "submit", file, "--url", url) as (process, screen):
+        with at_terminal(tmp_path, "batch", "submit", file, "--url", url) as (process, screen):
             seen = read_until(screen, b"uploading")
             connection, _ = server.accept()
             process.send_signal(signal.SIGINT)

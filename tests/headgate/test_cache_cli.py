@@ -7,12 +7,8 @@ import io
 import itertools
 import json
 import os
-import pty
 import signal
-import subprocess
-import sys
 import threading
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -25,6 +21,7 @@ from headgate.cache_tables import entries_table
 from headgate.cache_warming import Line, parts, read_lines
 from headgate.cli import app
 from headgate.shown import plain, size, span
+from tests.headgate.terminals import at_terminal, read_rest, read_until
 from tests.routers.conftest import gateway_on
 
 if TYPE_CHECKING:
@@ -353,32 +350,14 @@ def test_the_gateway_refuses_what_it_does_not_take(gateway):
 def test_control_c_says_what_was_done(gateway, openrouter, tmp_path):
     openrouter.script({"fault": "stall_headers", "when": {"user": "wait"}, "times": 0})
     file = a_file(tmp_path, ask(), ask(messages=[{"role": "user", "content": "wait"}]), ask())
-    ours, theirs = pty.openpty()
     words = ["cache", "warm", file, "--url", gateway.url, "--at-once", "1", "--json"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "headgate", *words], stdout=subprocess.PIPE, stderr=theirs, cwd=tmp_path,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-    ) as process:  # fmt: skip
-        os.close(theirs)
-        with closing(os.fdopen(ours, "rb", buffering=0)) as screen:
-            seen = b""
-            while b"1/3" not in seen:
-                seen += screen.read(4096)
-            openrouter.wait_for(2, "messages")
-            process.send_signal(signal.SIGINT)
-            counted, _ = process.communicate(timeout=30)
-            seen += read_rest(screen)
+    with at_terminal(tmp_path, *words) as (process, screen):
+        seen = read_until(screen, b"1/3")
+        openrouter.wait_for(2, "messages")
+        process.send_signal(signal.SIGINT)
+        counted, _ = process.communicate(timeout=30)
+        seen += read_rest(screen)
     assert process.returncode == 130
     assert b"Stopped. 1 of 3 done: 1 stored" in seen
     assert b"Traceback" not in seen
     assert (json.loads(counted)["done"], json.loads(counted)["total"]) == (1, 3)
-
-
-def read_rest(screen: Any) -> bytes:
-    rest = b""
-    try:
-        while more := screen.read(4096):
-            rest += more
-    except OSError:  # what a terminal says that nobody holds any more
-        pass
-    return rest
