@@ -29,7 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     mounting = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)]
     if os.geteuid() or subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("a small file system can be mounted by root only")
+        pytest.skip("a small disk can be mounted by root only, and not in every container")
     try:
         yield place
     finally:

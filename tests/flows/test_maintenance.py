@@ -13,15 +13,14 @@ import pytest
 from coordinators.cache_disk import DiskStore
 from coordinators.schedule import Schedule
 from flows.maintenance import clean_cache
+from tests.flows.marks import SOCKETS_LEFT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 # Prefect's engine leaves its clients' sockets to the collector
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
-)
+@SOCKETS_LEFT
 async def test_the_server_schedules_the_flow_and_shows_its_run(
     prefect_server: Any, native: Any, folder: Path
 ) -> None:

@@ -18,12 +18,11 @@ from coordinators.prefect_thread import PrefectThread
 from headgate.batch_kit import BatchParts
 from headgate.instance import Instance
 from tests.coordinators.batch_bench import EAGER, ask, bench_at
+from tests.flows.marks import SOCKETS_LEFT
 
 # Prefect's engine leaves its clients' sockets to the collector
 pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
-    ),
+    SOCKETS_LEFT,
     pytest.mark.timeout(600),
 ]
 

@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from coordinators import batch_schedules
 from coordinators.batch_schedules import ScheduleRefused
 from tasks.scheduled_batch import Desk, ScheduleFailed, read_file, submit, summary, wait_for, write_results
+from tests.flows.marks import SOCKETS_LEFT
 from tests.flows.scheduled import (
     a_file,
     answer,
@@ -35,12 +36,7 @@ from wire.batch_file import requests_of
 if TYPE_CHECKING:
     from coordinators.batch_store import SqlBatchStore
 
-pytestmark = [
-    # Prefect's engine leaves its clients' sockets to the collector
-    pytest.mark.filterwarnings(
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
-    ),
-]
+pytestmark = SOCKETS_LEFT
 
 
 async def test_a_due_run_makes_a_batch_and_writes_what_became_of_it(

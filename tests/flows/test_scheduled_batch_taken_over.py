@@ -8,13 +8,12 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from coordinators import scheduled_batches
 from coordinators.owners import this_owner
 from coordinators.prefect_thread import PrefectThread
 from coordinators.scheduled_batches import ScheduledBatches
 from tasks.scheduled_batch import Desk, submit
+from tests.flows.marks import SOCKETS_LEFT
 from tests.flows.scheduled import (
     a_file,
     answer,
@@ -31,17 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pytest
     from prefect.client.schemas.objects import FlowRun
 
     from coordinators.batch_store import SqlBatchStore
     from express import Pipeline
 
-pytestmark = [
-    # Prefect's engine leaves its clients' sockets to the collector
-    pytest.mark.filterwarnings(
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
-    ),
-]
+pytestmark = SOCKETS_LEFT
 
 
 async def a_left_run(api: str, tmp_path: Path, state: str) -> FlowRun:

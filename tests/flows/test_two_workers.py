@@ -19,6 +19,7 @@ from coordinators.batch_tables import chunks
 from coordinators.prefect_thread import PrefectThread
 from tests.coordinators.batch_bench import Bench, ask
 from tests.fakes.postgres_server import PostgresServer
+from tests.flows.marks import SOCKETS_LEFT
 from tests.headgate.test_worker_process import run_worker
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ POOL = "shared"
 # Prefect's engine leaves its clients' sockets to the collector
 pytestmark = [
     pytest.mark.postgres,
-    pytest.mark.filterwarnings(
-        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
-    ),
+    SOCKETS_LEFT,
 ]
 
 
