@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _KEPT = 2048
+_NUMBERS = frozenset({int, float})
 _UPSTREAM = {
     "input_tokens": "upstream_input_tokens",
     "cache_read_input_tokens": "upstream_cache_read_tokens",
@@ -80,4 +81,4 @@ def rate(part: float, whole: float) -> float | None:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    return float(value) if type(value) in _NUMBERS else 0.0

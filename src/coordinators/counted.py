@@ -109,7 +109,7 @@ class Counted:
             cell[RETRIES] += exchange.attempts - targets
         if targets > 1:
             cell[FALLBACKS] += targets - 1
-        if isinstance(cost := summary.get("cost_usd"), int | float) and 0 < cost < _MOST:
+        if isinstance(cost := summary.get("cost_usd"), (int, float)) and 0 < cost < _MOST:
             cell[COST] += cost
         place = TOKENS
         for name in _IN_SUMMARY:

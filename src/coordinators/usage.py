@@ -105,7 +105,7 @@ class Usage:
         else:
             model = exchange.model
             backend = CACHE if ending.status < 400 else NOBODY
-        known = isinstance(cost, int | float) and 0 <= cost < _MOST_COST
+        known = isinstance(cost, (int, float)) and 0 <= cost < _MOST_COST
         self._limits.charge(tenant, charged, cost if known else 0.0)
         if not self._keep:
             return

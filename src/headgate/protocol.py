@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -28,6 +27,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _awaited = False  # a request has begun, and its body has not
     _answering: Any = (
         None  # the request being answered; `cycle` is the last one read, which may wait its turn
     )
@@ -37,15 +37,23 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._start_deadline()
 
+    def data_received(self, data: bytes) -> None:
+        """Start a request's deadline, if this is not all of it: of most it is, and a timer costs them 2 us."""
+        super().data_received(data)
+        if self._awaited and self._deadline is None:
+            self._start_deadline()
+
     def on_message_begin(self) -> None:
-        """Start the deadline of each request."""
+        """Each request has a deadline of its own."""
         super().on_message_begin()
-        self._start_deadline()
+        self._stop_deadline()
+        self._awaited = True
 
     def on_headers_complete(self) -> None:
         """Read on behind a request that waits for its turn, or nobody would see the client leave."""
+        # Of this protocol, not of the request: who holds its own scope waits for the collector of garbage.
+        self.scope[WRITE_WHOLE] = self._write_whole  # type: ignore[literal-required]
         super().on_headers_complete()
-        self.scope[WRITE_WHOLE] = partial(self._write_whole, self.cycle)  # type: ignore[literal-required]
         if len(self.pipeline) == 1:
             self.flow.resume_reading()
 
@@ -85,8 +93,9 @@ class Protocol(HttpToolsProtocol):
             if leave := cycle.scope.get(GONE):
                 leave()
 
-    def _write_whole(self, cycle: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    def _write_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer in one write, where uvicorn makes two; False if it must go uvicorn's way."""
+        cycle = self._answering
         values = b"".join([value for _, value in headers])
         if cycle.response_started or self.flow.write_paused or b"\n" in values or b"\r" in values:
             return False
@@ -109,10 +118,10 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _start_deadline(self) -> None:
-        self._stop_deadline()
         self._deadline = self.loop.call_later(_REQUEST_SECONDS, self.transport.close)
 
     def _stop_deadline(self) -> None:
+        self._awaited = False
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

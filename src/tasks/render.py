@@ -134,9 +134,9 @@ def usage_summary(usage: Json, cost: Any) -> dict[str, Any]:
         "cache_read_input_tokens": _number(usage.get("cache_read_input_tokens")),
         "cache_creation_input_tokens": _number(usage.get("cache_creation_input_tokens")),
         "reasoning_tokens": _number(details.get("thinking_tokens")) if isinstance(details, dict) else None,
-        "cost_usd": cost if isinstance(cost, int | float) else None,
+        "cost_usd": cost if isinstance(cost, (int, float)) else None,
     }
 
 
 def _number(count: Any) -> int | None:
-    return counted(count) if isinstance(count, int | float) else None
+    return counted(count) if isinstance(count, (int, float)) else None

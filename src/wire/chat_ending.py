@@ -26,6 +26,7 @@ _REASONS = {
     "model_context_window_exceeded": "model_context_window_exceeded",
 }
 _MANY = 2**53
+_NUMBERS = frozenset({int, float})
 _NATIVE = {"stop_sequence", "refusal", "model_context_window_exceeded"}
 """Values of OpenRouter's `native_finish_reason` that say more than the `finish_reason` beside them."""
 
@@ -61,8 +62,8 @@ def usage_of(usage: Json) -> Json:
     """Give a chat usage as Anthropic counts: `input_tokens` without what was cached or written to cache."""
     prompt = _object(usage.get("prompt_tokens_details"))
     completion = _object(usage.get("completion_tokens_details"))
-    cached = _first(prompt.get("cached_tokens"), *(usage.get(name) for name in _READS))
-    written = _first(*(prompt.get(name) for name in _WRITTEN), usage.get(_WRITES))
+    cached = counted(prompt.get("cached_tokens")) or _first(usage, _READS)
+    written = _first(prompt, _WRITTEN) or counted(usage.get(_WRITES))
     whole = counted(usage.get("prompt_tokens"))
     apart = whole < cached + written and not any(prompt.values())  # Anthropic's way to count
     told: Json = {
@@ -82,7 +83,7 @@ def usage_of(usage: Json) -> Json:
 def cost_of(usage: Json) -> float | None:
     """Give the dollars that OpenRouter says the answer cost."""
     cost = usage.get("cost")
-    return float(cost) if isinstance(cost, int | float) else None
+    return float(cost) if isinstance(cost, (int, float)) else None
 
 
 _READS = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
@@ -92,14 +93,17 @@ _WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
 _WRITES = "cache_creation_input_tokens"
 
 
-def _first(*values: Any) -> int:
+def _first(told: Json, names: Sequence[str]) -> int:
     """Give the first count that is more than nothing: some tell one thing in several places."""
-    return next(filter(None, map(counted, values)), 0)
+    for name in names:
+        if name in told and (count := counted(told[name])):
+            return count
+    return 0
 
 
 def counted(value: Any) -> int:
     """Give a number of tokens; what is none, or cannot be, is 0."""
-    return int(value) if isinstance(value, int | float) and 0 < value < _MANY else 0
+    return int(value) if type(value) in _NUMBERS and 0 < value < _MANY else 0
 
 
 def _object(value: Any) -> Json:

@@ -126,7 +126,7 @@ class MessagesBytes:
             return
         told = {name: value for name, value in usage.items() if value is not None}
         cost = told.pop("cost", None)
-        if isinstance(cost, int | float):
+        if isinstance(cost, (int, float)):
             self.cost = float(cost)
         self.usage = {**(self.usage or {}), **told}
 
