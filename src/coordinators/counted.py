@@ -111,19 +111,14 @@ class Counted:
             cell[FALLBACKS] += targets - 1
         if isinstance(cost := summary.get("cost_usd"), (int, float)) and 0 < cost < _MOST:
             cell[COST] += cost
-        place = TOKENS
-        for name in _IN_SUMMARY:
-            if count := tokens(summary.get(name)):
+        used = [tokens(summary.get(name)) for name in _IN_SUMMARY]
+        for place, count in enumerate(used, TOKENS):
+            if count:
                 cell[place] += count
-            place += 1
-        if (output := summary.get("output_tokens")) is not None:
-            whole = (
-                tokens(summary.get("input_tokens"))
-                + tokens(summary.get("cache_read_input_tokens"))
-                + tokens(summary.get("cache_creation_input_tokens"))
-            )
-            cell[INPUTS + bisect_left(TOKEN_BOUNDS, whole)] += 1
-            cell[OUTPUTS + bisect_left(TOKEN_BOUNDS, tokens(output))] += 1
+        if summary.get("output_tokens") is not None:
+            fresh, output, read, written, _ = used
+            cell[INPUTS + bisect_left(TOKEN_BOUNDS, fresh + read + written)] += 1
+            cell[OUTPUTS + bisect_left(TOKEN_BOUNDS, output)] += 1
 
     def _count_cache(self, tags: list[str]) -> None:
         name = "/".join(tags)  # `cache:hit/cache:stale`: its outcome, and how, where that is no plain one

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from yarl import URL
+
 from coordinators.http_backend import HttpBackend
 from tasks.backend import Target
 from tasks.model_names import databricks_name
@@ -69,8 +71,8 @@ class Databricks(HttpBackend):
             return "messages" if model.startswith("databricks-claude-") else "chat"
         return self._wire
 
-    def url(self, outgoing: Outgoing) -> str:
+    def url(self, outgoing: Outgoing) -> URL:
         """Give the address: on the chat wire each endpoint has its own."""
         if outgoing.wire == "messages":
             return self._urls["messages"]
-        return f"{self.base_url}/serving-endpoints/{outgoing.context.upstream_model}/invocations"
+        return URL(f"{self.base_url}/serving-endpoints/{outgoing.context.upstream_model}/invocations")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from yarl import URL
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,7 @@ class HttpBackend(ABC):
             "content-type": "application/json",
             "accept-encoding": "identity",  # answers are small or streamed: inflating them costs more
         }
-        self._urls = {wire: self.base_url + path for wire, path in self.paths.items()}
+        self._urls = {wire: URL(self.base_url + path) for wire, path in self.paths.items()}
         self._targets: dict[str, Target] = {}
 
     @abstractmethod
@@ -49,7 +51,7 @@ class HttpBackend(ABC):
                 self._targets[asked] = known
         return known
 
-    def url(self, outgoing: Outgoing) -> str:
+    def url(self, outgoing: Outgoing) -> URL:
         """Give the address that a request goes to."""
         return self._urls[outgoing.wire]
 

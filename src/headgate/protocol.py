@@ -38,7 +38,7 @@ class Protocol(HttpToolsProtocol):
         self._start_deadline()
 
     def data_received(self, data: bytes) -> None:
-        """Start a request's deadline, if this is not all of it: of most it is, and a timer costs them 2 us."""
+        """Start the deadline of a request that is not whole yet; most are, and a timer costs 2 us."""
         super().data_received(data)
         if self._awaited and self._deadline is None:
             self._start_deadline()

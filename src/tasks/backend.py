@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
+import msgspec
+
 from wire.dialects import OPENROUTER, Dialect
 
 if TYPE_CHECKING:
@@ -36,8 +38,7 @@ class Target:
     counts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):  # made for every request, as `Reply` is: see `AnswerContext`
     """A request in the backend's format, with what rendering its answer will need.
 
     `first_event`: the seconds within which the first event of a stream must come, if that matters. `shape` is
@@ -59,8 +60,7 @@ class Outgoing:
     translate: Callable[[], Translator] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An upstream's whole answer; header names are lower-case."""
 
     __fed_whole__: ClassVar[bool] = True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from express import step
 from tasks.backend import Outgoing
@@ -13,7 +14,7 @@ from wire.chat_request import to_chat
 from wire.check import encode_body
 from wire.dialects import ANTHROPIC
 from wire.messages import new_id
-from wire.names import ToolNames
+from wire.names import NO_NAMES
 from wire.openai_chat import goes_as_it_came, to_openai_chat
 from wire.openai_request import unsealed, with_thinking
 from wire.openai_stream import shape_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.backend import Route, Target
     from tasks.exchange import Exchange
     from wire.messages import Json
+    from wire.names import ToolNames
 
 _BYTES_PER_TOKEN = 4
 
@@ -60,7 +62,7 @@ def convert_chat_request(
     shape = shape_of(client, model=target.asked, created=exchange.started)
     if target.wire == "chat" and goes_as_it_came(target.dialect):
         chat = to_openai_chat(client, before, body, model=target.model, dialect=target.dialect)
-        context = _context(body, target, exchange, ToolNames.of(()))
+        context = _context(body, target, exchange, NO_NAMES)
         return Outgoing(
             "chat", encode_body(chat), {}, exchange.stream, context, first_event, shape, relayed=True
         )
@@ -100,7 +102,7 @@ def as_it_came(body: Json, target: Target, exchange: Exchange, first_event: floa
     if target.dialect is not ANTHROPIC:
         body = unbilled(body)
     payload = encode_body({**body, "model": target.model})
-    context = _context(body, target, exchange, ToolNames.of(()))
+    context = _context(body, target, exchange, NO_NAMES)
     headers = forwarded_headers(exchange.headers)
     return Outgoing("messages", payload, headers, exchange.stream, context, first_event)
 
@@ -119,4 +121,5 @@ def _context(body: Json, target: Target, exchange: Exchange, names: ToolNames) -
 
 
 def _asks_web_search(body: Json) -> bool:
-    return any(str(tool.get("type", "")).startswith("web_search_") for tool in body.get("tools") or ())
+    tools = body.get("tools") or ()
+    return bool(tools) and any(str(tool.get("type", "")).startswith("web_search_") for tool in tools)

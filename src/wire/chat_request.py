@@ -14,7 +14,7 @@ from wire.chat_tools import chat_tool_choice, chat_tools, names_loaded, names_us
 from wire.chat_turns import chat_messages
 from wire.dialects import OPENROUTER, OWN
 from wire.errors import UnsupportedContent
-from wire.names import ToolNames
+from wire.names import NO_NAMES, ToolNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +72,15 @@ def to_chat(
     """
     _refuse(body)
     refuse_unfit(body, dialect)
-    names = ToolNames.of(names_used(body))
+    used = names_used(body)
+    names = ToolNames.of(used) if used else NO_NAMES
     in_parts = dialect.cache_control and has_breakpoints(body)
     chat: Json = {"model": model, "messages": chat_messages(body, names, model, in_parts=in_parts)}
-    for field, chat_field in _RENAMED.items():
-        if body.get(field) not in _NOTHING:
-            chat[chat_field] = body[field]
-    chat |= {field: value for field, value in body.items() if field in OWN}
+    for field, value in body.items():
+        if field in _RENAMED and value not in _NOTHING:
+            chat[_RENAMED[field]] = value
+    if not OWN.isdisjoint(body):
+        chat |= {field: value for field, value in body.items() if field in OWN}
     _add_tools(chat, body, names)
     _add_reasoning(chat, body, must_reason=must_reason)
     _add_format(chat, body)
@@ -93,6 +95,8 @@ def to_chat(
 
 def _refuse(body: Json) -> None:
     """Refuse the fields that change what an answer means and that a chat backend cannot honour."""
+    if _REFUSED.isdisjoint(body):
+        return
     for field in ("mcp_servers", "inference_geo", "compaction", "thread"):
         if body.get(field):
             raise UnsupportedContent(f"{field}: has no form on a chat backend's wire")
@@ -227,6 +231,7 @@ _RENAMED = {
     "top_k": "top_k",
     "stop_sequences": "stop",
 }
+_REFUSED = frozenset({"billing_policy", "compaction", "inference_geo", "mcp_servers", "thread"})
 _NOTHING: tuple[Any, ...] = (None, [])
 _TIERS = {"standard_only": "default"}
 _odd = re.compile(r"[^a-zA-Z0-9_-]").sub

@@ -43,7 +43,8 @@ def chat_messages(body: Json, names: ToolNames, model: str, *, in_parts: bool = 
     share (`wire.interning`) are shared as well: nobody may change them.
     """
     conversation = Conversation(names, model, in_parts=in_parts)
-    conversation.add_system(body.get("system") or [], "system")
+    if system := body.get("system"):
+        conversation.add_system(system, "system")
     messages = body["messages"]
     last_user = next((n for n in range(len(messages) - 1, -1, -1) if messages[n]["role"] == "user"), -1)
     for start, end in _turns(messages):
@@ -169,8 +170,7 @@ class Conversation:
         turn = self._turn
         if turn.spoken and not (turn.parts or turn.calls or turn.details or turn.after):
             turn.spoken = False
-        self._close()
-        return self._messages
+        return self._messages + turn.messages()
 
     def _call(self, block: Json, at: str) -> None:
         identity = block["id"]

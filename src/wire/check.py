@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["check_own_fields", "check_request", "encode_body", "parse_body"]
 
 _MOST_MESSAGES = 100_000
+_TEXT_OF = {role: Facts(role, (), (), ()) for role in ROLES}
 
 
 def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
@@ -39,9 +40,9 @@ def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
 
     Raises InvalidRequest whose message begins with the path of what is wrong. Never changes `body`.
     """
-    for field in _FORBIDDEN:
-        if field in body:
-            raise InvalidRequest(f"{field}: where requests go is for the gateway's settings to say")
+    if not _FORBIDDEN.isdisjoint(body):
+        field = min(_FORBIDDEN & body.keys())
+        raise InvalidRequest(f"{field}: where requests go is for the gateway's settings to say")
     if not a_string(body.get("model"), "model"):
         raise InvalidRequest("model: must not be empty")
     if need_max_tokens or body.get("max_tokens") is not None:
@@ -99,18 +100,22 @@ def _facts_of(message: Any, place: int) -> Facts:
     if not shared and type(message) is not dict:
         raise wrong(f"messages.{place}", "a message (an object)", message)
     role = _check_message(message, f"messages.{place}")
-    content = message.get("content")
-    blocks = content if type(content) is list else ()
-    calls = [block for block in blocks if block["type"] == "tool_use"] if role == "assistant" else ()
-    facts = Facts(
-        role,
-        tuple(block["id"] for block in calls),
-        tuple(block["name"] for block in calls),
-        tuple((n, block["tool_use_id"]) for n, block in enumerate(blocks) if block["type"] == "tool_result"),
-    )
+    facts = _facts_in(message.get("content"), role)
     if shared:
         message.facts = facts
     return facts
+
+
+def _facts_in(content: Any, role: str) -> Facts:
+    if type(content) is not list:
+        return _TEXT_OF[role]
+    calls = [block for block in content if block["type"] == "tool_use"] if role == "assistant" else ()
+    return Facts(
+        role,
+        tuple(block["id"] for block in calls),
+        tuple(block["name"] for block in calls),
+        tuple((n, block["tool_use_id"]) for n, block in enumerate(content) if block["type"] == "tool_result"),
+    )
 
 
 def _check_message(message: Json, at: str) -> str:
@@ -215,7 +220,7 @@ def _check_cache_control(value: Any) -> None:
     check_cache_control(value, "cache_control")
 
 
-_FORBIDDEN = ("api_base", "api_key", "base_url")
+_FORBIDDEN = frozenset({"api_base", "api_key", "base_url"})
 """Fields by which clients of other gateways redirect a request, or bring their own key into a log."""
 
 _OPTIONAL: dict[str, Callable[[Any], None]] = {

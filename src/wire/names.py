@@ -61,6 +61,10 @@ class ToolNames:
         return self._originals.get(short, short)
 
 
+NO_NAMES = ToolNames({})
+"""Of a request without tools; shared, for nothing changes one."""
+
+
 def _free(name: str, taken: set[str]) -> str:
     """Shorten `name` to something that is not in `taken`."""
     attempt = 0

@@ -54,13 +54,13 @@ class SocketSink(asyncio.Protocol):
         self._connecting: asyncio.Task[None] | None = None
         self._closed = False
         self._allowance = allowance
-        self._withheld: set[bytes] = set()
+        self._withheld: set[int] = set()
         self._skipped = 0
 
     def begin(self, run: Run) -> bool:
         """Send the start of a run, if there is room for it; False if it is withheld."""
         if self._allowance is not None and not run.keep and not self._allowance.take():
-            self._withheld.add(run.id.bytes)
+            self._withheld.add(run.id.int)
             return False
         try:
             body = frames.start_body(run)
@@ -72,15 +72,15 @@ class SocketSink(asyncio.Protocol):
 
     def end(self, run: Run) -> None:
         """Send the end of a run, whole if it can be."""
-        key = run.id.bytes
         state = run.state or "failed"
         keep = run.keep or state == "failed" or run.end - run.start > SLOW_NANOSECONDS
-        if key in self._withheld:
-            self._withheld.discard(key)
+        if run.id.int in self._withheld:
+            self._withheld.discard(run.id.int)
             if not keep:
                 self._skipped += 1
                 self._plan_flush()
                 return
+        key = run.id.bytes
         try:
             if not self._put(frames.END, key, frames.end_body(run), keep=keep):
                 self._put_bare_end(key, state)
