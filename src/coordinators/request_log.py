@@ -93,27 +93,30 @@ def refused_line(request_id: str, path: str, exchange: Exchange | None, **said: 
 
 def request_line(ending: Ending, scrubber: Scrubber) -> dict[str, Any]:
     """Give a request's line: what it asked for, who answered, how, and what it took; secrets masked."""
-    exchange, summary = ending.exchange, ending.summary
-    line: dict[str, Any] = {
+    exchange, tried, session = ending.exchange, ending.exchange.tried, ending.exchange.session
+    told: dict[str, Any] = {
+        "model": exchange.model[:100],
+        "session": session[:80] if session else None,
+        **ending.summary,
+    }
+    scrubber.event(told, _PLAIN)  # the rest is of our own making
+    return {
         "time": moment(),
         "event": "request",
         "id": exchange.id,
         "request_id": exchange.id,  # as other lines of the log name it
         "flow": ending.flow,
-        "model": exchange.model[:100],
-        "backend": exchange.tried[-1].backend if exchange.tried else None,
-        "status": ending.status,
+        "model": None,
+        "backend": tried[-1].backend if tried else None,
         "ms": ending.ms,
         "stream": exchange.stream,
-        "session": exchange.session[:80] if exchange.session else None,
+        "session": None,
         "run": ending.run_name,
         "body_bytes": len(exchange.raw),
-        **summary,
+        **told,
+        "status": ending.status,  # the summary of a failed one has it too
+        "run_id": ending.run_id,
     }
-    line["status"] = ending.status  # the summary of a failed one has it too
-    scrubber.event(line, _PLAIN)
-    line["run_id"] = ending.run_id
-    return line
 
 
 def begun_line(begun: Begun, scrubber: Scrubber) -> dict[str, Any]:
