@@ -231,10 +231,43 @@ def test_an_empty_choice_is_no_answer() -> None:
         to_message({"choices": [{"message": "text"}]}, context())
 
 
-def test_broken_arguments_pass_in_a_stream_and_fail_in_a_whole_answer() -> None:
-    pieces = calls(call(0, "f", '{"a": }', "c1"))
-    out, error = run(ChatBytes(context()), [sse(pieces, chunk({}, "tool_calls"), "[DONE]")])
+FINISHES = ["stop", "tool_calls", "length", "content_filter", "model_context_window_exceeded"]
+ODD = [
+    '{"a":',
+    '{"a":1,"b":["x","y',
+    "[1]",
+    "[1",
+    "null",
+    '"x"',
+    "7",
+    "true",
+    "{",
+    '{"a":1}}',
+    '{"a":1}{"b":2}',
+    '{"a":NaN}',
+]
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("arguments", ODD)
+def test_odd_arguments_are_what_the_sdk_reads_streamed_and_whole(arguments: str, finish: str) -> None:
+    pieces = calls(call(0, "f", arguments, "c1"), call(1, "g", '{"b":2}', "c2"))
+    out, error = run(ChatBytes(context()), [sse(pieces, chunk({}, finish), "[DONE]")])
     assert error is None
-    assert rb'"partial_json":"{\"a\": }"' in out
-    with pytest.raises(UpstreamFailed, match="'f' with arguments that are no JSON object"):
-        to_message(completion(pieces["choices"][0]["delta"], "tool_calls"), context())
+    whole = to_message(completion(pieces["choices"][0]["delta"], finish), context())
+    read = json.loads(json.dumps(sdk_message(out)["content"]), parse_constant=lambda _: None)
+    assert whole["content"] == read
+    assert whole == fold(json.loads(frame.data) for frame in SseDecoder().feed(out))
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("arguments", ["foo", '{"a": }', "nul", '"x', "]", '{"a":' + "[" * 300])
+def test_arguments_that_nobody_reads_are_an_error_streamed_and_whole(arguments: str, finish: str) -> None:
+    pieces = calls(call(0, "f", arguments, "c1"))
+    out, error = run(ChatBytes(context()), [sse(pieces, chunk({}, finish), "[DONE]")])
+    assert isinstance(error, UpstreamFailed)
+    assert b"content_block_delta" in out
+    assert b"content_block_stop" not in out
+    with pytest.raises(UpstreamFailed, match="'f' with arguments") as caught:
+        to_message(completion(pieces["choices"][0]["delta"], finish), context())
+    assert caught.value.message == error.message

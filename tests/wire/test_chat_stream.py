@@ -502,12 +502,14 @@ def test_deltas_go_out_as_they_come() -> None:
     ]
 
 
-def test_broken_arguments_pass_as_they_are_in_their_turn() -> None:
-    made = events([calls(call(0, "f", '{"a": }', "c1"), call(1, "g", "{}", "c2")), TOOLS])
+def test_broken_arguments_pass_as_they_are_and_are_an_error_at_their_end() -> None:
+    stream = ChatStream(context())
+    made = stream.feed(calls(call(0, "f", '{"a": }', "c1"), call(1, "g", "{}", "c2")))
     assert [event["delta"]["partial_json"] for event in made if event["type"] == "content_block_delta"] == [
-        '{"a": }',
-        "{}",
+        '{"a": }'
     ]
+    with pytest.raises(UpstreamFailed, match="'f' with arguments that are no JSON"):
+        stream.feed(TOOLS), stream.finish()
 
 
 def test_the_signature_comes_once_and_last() -> None:

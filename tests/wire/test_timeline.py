@@ -43,7 +43,7 @@ blocks = st.one_of(
             "type": st.sampled_from(["tool_use", "server_tool_use"]),
             "id": texts,
             "name": texts,
-            "input": inputs,
+            "input": inputs | st.none() | st.lists(st.integers(0, 9), max_size=2),
         }
     ),
 )
