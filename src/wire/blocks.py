@@ -3,8 +3,8 @@
 An Anthropic stream has one open block at a time; a chat stream may go on with several tool calls at once.
 So the block whose turn it is writes through, and those behind it wait with what they have. A block's turn
 ends when another one waits and it is complete: text and reasoning always are, a tool call once its arguments
-are a JSON object; what is still incomplete when the stream ends, ends then. Arguments that nobody can read are
-an error at their end, as in a whole answer.
+are a JSON object; what is still incomplete when the stream ends, ends then. Arguments that nobody can read
+are an error at their end, as in a whole answer.
 """
 
 from __future__ import annotations
