@@ -43,7 +43,7 @@ def plain_message(completion: Json, choice: Json, context: AnswerContext) -> Mes
         return None
     stop_reason, stop_sequence = stop_of(choice, context.stop_sequences, tools=False, refused=False)
     told = {
-        "input_tokens": context.input_estimate,
+        "input_tokens": 0,  # as long as nobody tells: an estimate is for a stream's start alone
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": 0,

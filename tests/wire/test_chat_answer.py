@@ -208,7 +208,19 @@ def test_a_whole_answer_needs_no_finish_reason() -> None:
     message = to_message({"choices": [{"message": {"content": "a"}}]}, context())
     assert message["content"] == [{"type": "text", "text": "a"}]
     assert message["stop_reason"] == "end_turn"
-    assert message["usage"]["input_tokens"] == 77
+    assert message["usage"]["input_tokens"] == 0
+
+
+@pytest.mark.parametrize("message", [{"content": "a"}, {"content": "a", "reasoning": "b"}, {"content": None}])
+@pytest.mark.parametrize("usage", [None, {}, 7, {"completion_tokens": 3}])
+def test_what_nobody_told_is_zero_streamed_and_whole(message: Json, usage: Any) -> None:
+    about = context(input_estimate=300_067)
+    whole = to_message(completion(message, usage=usage), about)["usage"]
+    assert (whole["input_tokens"], whole["cache_read_input_tokens"]) == (0, 0)
+    out, _ = run(ChatBytes(about), [sse(chunk(message, "stop"), {"choices": [], "usage": usage}, "[DONE]")])
+    assert b'"input_tokens":300067' in out.partition(b"\n\n")[0]
+    read = {name: count for name, count in sdk_message(out)["usage"].items() if count is not None}
+    assert read == whole
 
 
 def test_an_error_inside_is_raised() -> None:
