@@ -71,6 +71,15 @@ def test_retry_after_is_forwarded_within_bounds(gateway, openrouter, wire):
     assert len(openrouter.requests(wire)) == 1  # nobody waits 60 s for another try
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_x_should_retry_is_obeyed_and_forwarded(gateway, openrouter, wire, path, stream):
+    openrouter.script({"status": 503, "message": "no", "headers": {"x-should-retry": "false"}, "times": 0})
+    answer = post(gateway, ASK | {"stream": stream}, path)
+    assert answer.headers["x-should-retry"] == "false"
+    assert len(openrouter.requests(wire)) == 1
+
+
 @pytest.mark.parametrize(
     "fault", ["reset_before_headers", "reset_after_headers", "half_json", "empty", "error_in_200"]
 )
@@ -199,6 +208,14 @@ def test_pipelined_requests_are_answered_in_turn(messages_process, openrouter):
     assert told.count(b" 200 OK") == 3
 
 
+def deep(field):
+    """Give a request with a field that is 500 levels deep."""
+    value = b"[" * 500 + b"]" * 500
+    if field == "metadata":
+        value = b'{"a":' + value + b"}"
+    return json.dumps(ASK)[:-1].encode() + b',"' + field.encode() + b'":' + value + b"}"
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -213,6 +230,9 @@ def test_pipelined_requests_are_answered_in_turn(messages_process, openrouter):
         (ASK | {"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         (ASK | {"messages": [{"role": "user", "content": [{"type": "magic"}]}]}, "messages.0.content.0"),
         (ASK | {"api_base": "http://evil"}, "api_base"),
+        (deep("unknown"), "unknown.0.0."),
+        (deep("metadata"), "metadata.a.0."),
+        (ASK | {"thinking": {"type": "enabled", "budget_tokens": -5}}, "thinking.budget_tokens"),
         (ASK | {"tools": [{"name": "a", "input_schema": {"type": "wrong"}}]}, "tools.0"),
     ],
 )
