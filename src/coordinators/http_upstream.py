@@ -72,7 +72,7 @@ class HttpUpstream:
         except asyncio.CancelledError:
             if not deadline.passed():
                 raise
-            raise UpstreamTimeout(f"upstream: {self._late}", retryable=True) from None
+            raise UpstreamTimeout(f"upstream: {self._late}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _told(error, self._late) from error
         finally:
@@ -165,11 +165,16 @@ def _upstream_errors(silence: str) -> Iterator[None]:
 
 
 def _told(error: aiohttp.ClientError | OSError, silence: str) -> GatewayError:
-    """Give aiohttp's error as ours; all of them may pass on another try."""
+    """Give aiohttp's error as ours. Lost connections may come back on another try.
+
+    An answer that is late is not asked for again: the upstream may be at work on it, and is paid for it, and
+    the client has waited the whole time already. Another backend may still be asked.
+    """
+    # aiohttp's own time-outs are TimeoutErrors too; which one it was is told by its class.
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return UpstreamTimeout("upstream: no connection in time", retryable=True)
     if isinstance(error, TimeoutError):
-        # aiohttp's own time-outs are TimeoutErrors too; which one it was is told by its class.
-        what = "no connection in time" if isinstance(error, aiohttp.ConnectionTimeoutError) else silence
-        return UpstreamTimeout(f"upstream: {what}", retryable=True)
+        return UpstreamTimeout(f"upstream: {silence}")
     if isinstance(error, aiohttp.ClientConnectorError):
         return UpstreamFailed(f"upstream: cannot connect to {error.host}:{error.port}", retryable=True)
     return UpstreamFailed(f"upstream: the connection broke ({type(error).__name__})", retryable=True)

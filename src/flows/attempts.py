@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -112,16 +113,16 @@ async def attempt(
             continue
         pause = patience.pause(tried, failure.retry_after)
         longest = patience.wait_before_next if exchange.has_next else patience.longest_wait
-        if not failure.retryable or tried >= patience.retries or pause > min(longest, _client_wait(exchange)):
+        if not failure.retryable or tried >= patience.retries or pause > min(longest, _time_left(exchange)):
             raise failure
         tried += 1
         await asyncio.sleep(pause)
 
 
-def _client_wait(exchange: Exchange) -> float:
-    """Give the seconds the client says it waits for an answer (SDKs send `x-stainless-timeout`)."""
+def _time_left(exchange: Exchange) -> float:
+    """Give the seconds that the client still waits, if it says how many (SDKs send `x-stainless-timeout`)."""
     try:
-        return float(exchange.headers["x-stainless-timeout"])
+        return float(exchange.headers["x-stainless-timeout"]) - (time.time() - exchange.started)
     except (KeyError, ValueError):
         return float("inf")
 

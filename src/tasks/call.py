@@ -72,7 +72,9 @@ def _translator(outgoing: Outgoing) -> Translator:
         return outgoing.translate()
     context, shape = outgoing.context, outgoing.shape
     if shape is None:
-        return MessagesBytes(context.model) if outgoing.wire == "messages" else ChatBytes(context)
+        if outgoing.wire == "messages":
+            return MessagesBytes(context.model, context.whose_key)
+        return ChatBytes(context)
     if outgoing.relayed:
         return OpenAIRelay(context, shape)
     translator = MessagesToOpenAI(context, shape)

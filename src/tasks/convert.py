@@ -13,6 +13,7 @@ from wire.billing import unbilled
 from wire.chat_request import to_chat
 from wire.check import encode_body
 from wire.dialects import ANTHROPIC
+from wire.estimate import estimate_tokens
 from wire.messages import new_id
 from wire.names import NO_NAMES
 from wire.openai_chat import goes_as_it_came, to_openai_chat
@@ -27,15 +28,8 @@ if TYPE_CHECKING:
     from wire.messages import Json
     from wire.names import ToolNames
 
-_BYTES_PER_TOKEN = 4
-
 # These answer 400 to being told not to reason, which Claude Code tells every model in side requests.
 _MUST_REASON = ("openai/gpt-5", "openai/o1", "openai/o3", "openai/o4", "google/gemini-2.5-pro", "x-ai/grok-4")
-
-
-def estimate_tokens(size: int) -> int:
-    """Guess input tokens from a body's bytes: for `message_start`, until the upstream's true usage."""
-    return max(1, size // _BYTES_PER_TOKEN)
 
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -108,11 +102,12 @@ def as_it_came(body: Json, target: Target, exchange: Exchange, first_event: floa
 
 
 def _context(body: Json, target: Target, exchange: Exchange, names: ToolNames) -> AnswerContext:
+    guesses = exchange.stream and target.wire == "chat"  # whose `message_start` comes before any usage
     return AnswerContext(
         message_id=new_id("msg"),
         model=target.asked,
         upstream_model=target.model,
-        input_estimate=estimate_tokens(len(exchange.raw)),
+        input_estimate=estimate_tokens(body, len(exchange.raw)) if guesses else 0,
         tool_names=names,
         stop_sequences=tuple(body.get("stop_sequences") or ()),
         web_search=_asks_web_search(body),

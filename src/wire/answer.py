@@ -14,7 +14,8 @@ class AnswerContext(msgspec.Struct, frozen=True):  # a frozen dataclass takes se
     """The request, as far as its answer depends on it.
 
     `model` is the name the client asked for and is told; `upstream_model` the one that answers, for
-    signatures. `input_estimate` stands in `message_start` until the upstream tells its true usage.
+    signatures. `input_estimate` stands in a stream's `message_start`, and nowhere else: `message_delta` tells
+    the upstream's true usage, or none.
     `whose_key` names the setting that holds the upstream key, for errors.
     """
 

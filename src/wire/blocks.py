@@ -3,7 +3,8 @@
 An Anthropic stream has one open block at a time; a chat stream may go on with several tool calls at once.
 So the block whose turn it is writes through, and those behind it wait with what they have. A block's turn
 ends when another one waits and it is complete: text and reasoning always are, a tool call once its arguments
-are a JSON object; what is still incomplete when the stream ends, ends then.
+are a JSON object; what is still incomplete when the stream ends, ends then. Arguments that nobody can read
+are an error at their end, as in a whole answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from wire.errors import UpstreamFailed
 from wire.messages import new_id
 from wire.reasoning import joined, shown_text
 from wire.signature import pack_details
+from wire.tool_input import read_input
 
 if TYPE_CHECKING:
     from wire.messages import Event, Json
@@ -152,7 +154,10 @@ class ToolBlock(Block):
 
     def ending(self) -> list[Json]:
         self._closed = True
-        return [] if self._arguments else [{"type": "input_json_delta", "partial_json": "{}"}]
+        if not self._arguments:
+            return [{"type": "input_json_delta", "partial_json": "{}"}]
+        read_input("".join(self._arguments), self._names.original(self.name))
+        return []
 
     def complete(self) -> bool:
         if not self._arguments or not self._arguments[-1].rstrip().endswith("}"):

@@ -35,9 +35,8 @@ def parse_body(raw: bytes) -> Json:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(
-            f"body: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from None
+        line, column = _place_of_no_utf8(raw) or (error.lineno, error.colno)
+        raise InvalidRequest(f"body: not valid JSON at line {line}, column {column}: {error.msg}") from None
     if not isinstance(body, dict):
         raise InvalidRequest(f"body: must be a JSON object, not {json_type(body)}")
     return body
@@ -61,6 +60,16 @@ def unwritable(value: Any, path: str = "") -> str:
         inner = [(f"{where}.{key}" if where else str(key), one, depth + 1) for key, one in _children(value)]
         waiting.extend(reversed(inner))
     return path or "body"
+
+
+def _place_of_no_utf8(raw: bytes) -> tuple[int, int] | None:
+    """Give line and column of the first bytes that are no UTF-8, for which orjson always says 1 and 1."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        return before.count("\n") + 1, len(before) - before.rfind("\n")
+    return None
 
 
 def shortened(path: str) -> str:

@@ -42,16 +42,7 @@ def plain_message(completion: Json, choice: Json, context: AnswerContext) -> Mes
     if choice.get("error") or choice.get("delta") is not None or completion.get("error"):
         return None
     stop_reason, stop_sequence = stop_of(choice, context.stop_sequences, tools=False, refused=False)
-    told = (
-        usage_of(usage)
-        if usage and type(usage) is dict
-        else {
-            "input_tokens": context.input_estimate,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": 0,
-        }
-    )
+    told = usage_of(usage if type(usage) is dict else {})  # zeros for what nobody tells
     return {
         "id": context.message_id,
         "type": "message",

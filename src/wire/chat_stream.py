@@ -26,8 +26,8 @@ class ChatStream:
     error that deserves a real HTTP status. Within one chunk the order is reasoning, text, citations, tools,
     so that a whole answer, taken as one chunk, gives the blocks that its stream gives.
 
-    `usage` is the upstream's, in Anthropic's words; None if it told none. `message_delta` then says zero
-    output tokens and nothing else, and the estimate of `message_start` stands: nothing is made up.
+    `usage` is the upstream's, in Anthropic's words; None if it told none. `message_delta` then says zero of
+    everything, which takes the estimate of `message_start` back: nothing is made up.
     """
 
     def __init__(self, context: AnswerContext) -> None:
@@ -82,7 +82,7 @@ class ChatStream:
             {
                 "type": "message_delta",
                 "delta": {"stop_reason": self.stop_reason, "stop_sequence": sequence},
-                "usage": self.usage or {"output_tokens": 0},
+                "usage": self.usage or _nothing_but(0),
             }
         )
         events.append({"type": "message_stop"})
@@ -93,12 +93,6 @@ class ChatStream:
         if self.started:
             return
         self.started = True
-        usage = {
-            "input_tokens": self._context.input_estimate,
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": 0,
-        }
         message: Json = {
             "id": self._context.message_id,
             "type": "message",
@@ -107,7 +101,7 @@ class ChatStream:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": usage,
+            "usage": _nothing_but(self._context.input_estimate),
         }
         self._blocks.events.append({"type": "message_start", "message": message})
 
@@ -243,3 +237,13 @@ class ChatStream:
     def _error(self, error: Any) -> Exception:
         wrapped = error if isinstance(error, dict) else {"message": str(error)}
         return from_chat_error(wrapped, whose_key=self._context.whose_key)
+
+
+def _nothing_but(input_tokens: int) -> Json:
+    """Give a usage of input tokens and nothing else."""
+    return {
+        "input_tokens": input_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 0,
+    }

@@ -33,6 +33,9 @@ __all__ = ["check_own_fields", "check_request", "encode_body", "parse_body"]
 
 _MOST_MESSAGES = 100_000
 _TEXT_OF = {role: Facts(role, (), (), ()) for role in ROLES}
+_HOLDERS = frozenset({dict, list})
+_LARGE = frozenset({"messages", "system", "tools"})
+"""What goes upstream on every wire, so that it is found there if it is nested too deeply."""
 
 
 def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
@@ -50,6 +53,8 @@ def check_request(body: Json, *, need_max_tokens: bool = True) -> None:
     for field, value in body.items():
         if value is not None and (check := _OPTIONAL.get(field)) is not None:
             check(value)
+        if type(value) in _HOLDERS and field not in _LARGE:
+            _check_depth(value, field)
     check_parameters(body)
     if body.get("tool_choice") is not None:
         check_tool_choice(body["tool_choice"], body.get("tools") or [])
@@ -61,6 +66,11 @@ def check_own_fields(body: Json) -> None:
     for field in _OWN:
         if body.get(field) is not None:
             _OPTIONAL[field](body[field])
+
+
+def _check_depth(value: Any, field: str) -> None:
+    """Refuse what cannot be written, also where the backend's wire has no place for the field."""
+    encode_body({field: value})
 
 
 def _check_max_tokens(value: Any) -> None:
@@ -187,10 +197,15 @@ def _check_metadata(value: Any) -> None:
 
 
 def _check_thinking(value: Any) -> None:
-    """Check types only: which budgets and kinds a model takes is the upstream's to say."""
+    """Check what no model takes: which budgets and kinds one does is the upstream's to say."""
     kind = a_string(an_object(value, "thinking").get("type"), "thinking.type")
-    if kind == "enabled" and type(value.get("budget_tokens")) is not int:
-        raise wrong("thinking.budget_tokens", "an integer", value.get("budget_tokens"))
+    if kind != "enabled":
+        return
+    budget = value.get("budget_tokens")
+    if type(budget) is not int:
+        raise wrong("thinking.budget_tokens", "an integer", budget)
+    if budget < 1:
+        raise InvalidRequest("thinking.budget_tokens: must be at least 1")
 
 
 def _check_output_config(value: Any) -> None:

@@ -37,7 +37,7 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
-    final: ClassVar[bool] = False
+    final: bool = False
     quotes: bool = True
 
     def __init__(

@@ -1,24 +1,17 @@
 """Events of a message stream, folded into the finished Message.
 
-The same as the anthropic SDK's accumulator gives, except that tool input which is no JSON object is an
-error: half an input must not look like a whole one. Only a message cut by `max_tokens` may end in half an
-input, and it says so in its `stop_reason`.
+The same as the anthropic SDK's accumulator gives. Where that fails on a tool's input (`wire.tool_input`),
+so does this.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jiter
-import orjson
-
-from wire.errors import UpstreamFailed
+from wire.tool_input import read_input
 
 if TYPE_CHECKING:
     from wire.messages import Event, Json, Message
-
-_DEEP = 250
-"""orjson writes 254 levels; an input that may be deeper is tried."""
 
 
 class Fold:
@@ -51,8 +44,7 @@ class Fold:
                 pass
 
     def message(self) -> Message:
-        """Give the finished Message; raises UpstreamFailed if a tool's input is no JSON object."""
-        cut = self._message["stop_reason"] == "max_tokens"
+        """Give the finished Message; raises UpstreamFailed if a tool's input cannot be read."""
         for block, pieces in zip(self._message["content"], self._pieces, strict=True):
             if not pieces:
                 continue
@@ -61,7 +53,7 @@ class Fold:
             if block["type"] in {"text", "thinking"}:
                 block[block["type"]] += whole
             else:
-                block["input"] = _input(whole, block["name"], cut=cut)
+                block["input"] = read_input(whole, block["name"])
         return self._message
 
     def _add_delta(self, index: int, delta: Json) -> None:
@@ -79,37 +71,3 @@ class Fold:
                 block["citations"] = [*(block.get("citations") or []), delta["citation"]]
             case _:
                 pass
-
-
-def _input(arguments: str, name: str, *, cut: bool) -> Json:
-    """Parse a tool's arguments; `cut` says that they may end early, and are then kept as far as they go."""
-    if not arguments:
-        return {}
-    parsed = _parsed(arguments)
-    if parsed is None and cut:
-        parsed = _parsed_so_far(arguments)
-    if not isinstance(parsed, dict):
-        raise UpstreamFailed(f"the model called the tool {name!r} with arguments that are no JSON object")
-    if arguments.count("{") + arguments.count("[") > _DEEP:
-        try:
-            orjson.dumps(parsed)
-        except TypeError as error:
-            raise UpstreamFailed(
-                f"the model called the tool {name!r} with arguments nested too deep"
-            ) from error
-    return parsed
-
-
-def _parsed(arguments: str) -> Any:
-    try:
-        return orjson.loads(arguments)
-    except ValueError:
-        return None
-
-
-def _parsed_so_far(arguments: str) -> Any:
-    """Parse JSON that ends early, as the anthropic SDK does."""
-    try:
-        return jiter.from_json(arguments.encode("utf-8", "replace"), partial_mode=True) or {}
-    except ValueError:
-        return None

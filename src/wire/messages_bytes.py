@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from wire.errors import UpstreamFailed, error_body
+from wire.errors import KeyRefused, PromptTooLong, UpstreamFailed, error_body
 from wire.sse import FrameBuffer, encode_event, frames_of
 from wire.upstream_errors import from_status, masked
 
@@ -24,7 +24,8 @@ class MessagesBytes:
     """Anthropic SSE bytes in, the same out, whole frames only; the interface of `ChatBytes`.
 
     What comes before `message_start` (comments, pings) is dropped: until then the answer may still become
-    an HTTP error. An `error` event that comes first is raised; a later one passes and sets `failed`.
+    an HTTP error. An `error` event that comes first is raised; a later one passes and sets `failed`. It is
+    told anew only where an HTTP error would be (`wire.upstream_errors.from_status`).
     """
 
     __slots__ = (
@@ -118,8 +119,19 @@ class MessagesBytes:
                 self._ended = True
             elif kind == "error":
                 self.failed = True
-                text = text.replace(frame.data, masked(frame.data.decode("utf-8", "replace")).encode())
+                text = text.replace(frame.data, self._error(frame.data))
         return text
+
+    def _error(self, data: bytes) -> bytes:
+        """Give an `error` event's data for the client: as it came, but for what it must hear in our words.
+
+        Those are a prompt that is too long, where Claude Code would not know it, and a refusal of our key.
+        """
+        made = from_status(200, data, {}, wire="messages", whose_key=self._whose_key)
+        if isinstance(made, PromptTooLong | KeyRefused) and made.verbatim is None:
+            said = {"type": made.type, "message": made.message}
+            return orjson.dumps(_parsed(data) | {"type": "error", "error": said})
+        return masked(data.decode("utf-8", "replace")).encode()
 
     def _take_usage(self, usage: Any) -> None:
         if not isinstance(usage, dict):

@@ -65,9 +65,9 @@ def _unfolded(block: Json) -> tuple[Json, list[Json]]:
                 return {**block, "thinking": ""}, deltas
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {**block, "thinking": "", "signature": ""}, [*deltas, signed]
-        case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": dict(given)}:
+        case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": given}:
             written = {"type": "input_json_delta", "partial_json": orjson.dumps(given).decode()}
-            return {**block, "input": {}}, [written] if given else []
+            return {**block, "input": {}}, [] if given == {} else [written]
         case _:
             return block, []
 

@@ -85,6 +85,9 @@ STATUS_OF_TYPE = {
     "rate_limit_exceeded": 429,
     "invalid_api_key": 401,
 }
+_OVERFLOWS = frozenset({400, 413, 422, 500, 502})
+"""Statuses with which a prompt is found too long; 502 also stands for an error that says no status."""
+
 _BLAMES_THE_REQUEST = re.compile(
     r"\b(?:image|audio|video) input is not supported"  # llama.cpp
     r"|missing data required for image input",  # Ollama
@@ -168,14 +171,16 @@ def _make(status: int, error: Json, headers: Mapping[str, str], whose_key: str) 
     text = text_of_error(error) or f"the upstream answered {status} and gave no reason"
     retryable = _retryable(status, headers)
     wait = _retry_after(headers)
-    if status in {400, 413, 422, 500} and (overflow := overflow_message(_with_counts(error, text))):
+    if status in _OVERFLOWS and (overflow := overflow_message(_with_counts(error, text))):
         return PromptTooLong(overflow)
     if status == 500 and _BLAMES_THE_REQUEST.search(text):
         return InvalidRequest(text)
     if status in {401, 403} and not _is_moderation(error):
         text = f"{whose_key} was refused by the upstream: {text}"
         return KeyRefused(text, retry_after=wait)
-    return _class_of(status)(text, retry_after=wait, retryable=retryable)
+    made = _class_of(status)(text, retry_after=wait, retryable=retryable)
+    made.final = _is_final(headers)
+    return made
 
 
 def _class_of(status: int) -> type[GatewayError]:
@@ -185,9 +190,12 @@ def _class_of(status: int) -> type[GatewayError]:
 
 
 def _retryable(status: int, headers: Mapping[str, str]) -> bool:
-    if headers.get("x-should-retry", "").strip().lower() == "false":
-        return False
-    return status in {408, 409, 429} or status >= 500
+    return (status in {408, 409, 429} or status >= 500) and not _is_final(headers)
+
+
+def _is_final(headers: Mapping[str, str]) -> bool:
+    """Say whether the upstream wants nobody to send the call again, neither us nor the client."""
+    return headers.get("x-should-retry", "").strip().lower() == "false"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -253,11 +261,13 @@ def _unreadable(status: int, body: bytes, headers: Mapping[str, str]) -> Gateway
         said = f"what is no JSON: {masked(text)[:300]}"
     told = 502 if status == 200 else status
     kind = KeyRefused if told in {401, 403} else _class_of(told)
-    return kind(
+    made = kind(
         f"the upstream answered {status} with {said}",
         retryable=_retryable(told, headers),
         retry_after=_retry_after(headers),
     )
+    made.final = _is_final(headers)
+    return made
 
 
 def _keeps(parsed: Json, body: bytes) -> bool:

@@ -6,9 +6,10 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
-from coordinators.http_upstream import HttpUpstream, Timeouts, _Deadline
+from coordinators.http_upstream import HttpUpstream, Timeouts, _Deadline, _told
 from wire.errors import UpstreamTimeout
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ async def silent(whole: float) -> AsyncIterator[tuple[HttpUpstream, str]]:
         await writer.wait_closed()
 
     server = await asyncio.start_server(listen, "127.0.0.1")
-    http = HttpUpstream(Timeouts(whole=whole))
+    http = HttpUpstream(Timeouts(first_byte=0.05, whole=whole))
     try:
         yield http, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     finally:
@@ -46,9 +47,25 @@ def cancels() -> int:
 
 async def test_a_call_that_takes_too_long_is_a_time_out_and_no_cancellation() -> None:
     async with silent(0.05) as (http, url):
-        with pytest.raises(UpstreamTimeout, match=r"no whole answer within 0\.05 s"):
+        with pytest.raises(UpstreamTimeout, match=r"no whole answer within 0\.05 s") as late:
             await http.post(url, b"{}", {})
         assert cancels() == 0
+        assert not late.value.retryable
+
+
+async def test_a_stream_whose_first_byte_is_late_is_not_asked_for_again() -> None:
+    async with silent(600) as (http, url):
+        with pytest.raises(UpstreamTimeout, match=r"no first byte within 0\.05 s") as late:
+            await http.open(url, b"{}", {})
+        assert not late.value.retryable
+
+
+def test_no_connection_in_time_is_a_lost_connection_and_tried_again() -> None:
+    told = _told(aiohttp.ConnectionTimeoutError(), "silence")
+    assert isinstance(told, UpstreamTimeout)
+    assert (told.message, told.retryable) == ("upstream: no connection in time", True)
+    assert not _told(aiohttp.SocketTimeoutError(), "the stream fell silent").retryable
+    assert _told(aiohttp.ServerDisconnectedError(), "silence").retryable
 
 
 async def test_who_cancels_a_call_is_obeyed() -> None:

@@ -80,7 +80,10 @@ async def test_who_does_not_go_on_with_a_request_is_cut_off(sent: bytes) -> None
     connection.connection_lost(None)
 
 
-@pytest.mark.parametrize("pieces", [[_HEAD + b"{  }"], [_HEAD, b"{  }"], [_HEAD[:9], _HEAD[9:], b"{", b"  }"]])
+_PIECES = [[_HEAD + b"{  }"], [_HEAD, b"{  }"], [_HEAD[:9], _HEAD[9:], b"{", b"  }"]]
+
+
+@pytest.mark.parametrize("pieces", _PIECES)
 async def test_a_request_that_came_in_time_has_no_deadline_any_more(pieces: list[bytes]) -> None:
     connection, wire = _connect()
     for piece in pieces:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+
+import anthropic
 import pytest
 
 ASK = {
@@ -45,6 +48,21 @@ def test_a_stream_and_a_whole_answer_are_equal(client, openrouter, name):
     assert streamed.model == whole.model == "claude-opus-4-6"
     assert streamed.usage.output_tokens == whole.usage.output_tokens == 5
     assert streamed.usage.input_tokens == whole.usage.input_tokens == 77
+
+
+def test_usage_that_nobody_told_is_zero_and_an_image_is_no_200_000_tokens(chat_process, openrouter):
+    openrouter.script({"text": "A cat.", "usage": None, "times": 2})
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(600_000)).decode()
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": png}}
+    ask = ASK | {"messages": [{"role": "user", "content": [image]}]}
+    with anthropic.Anthropic(base_url=chat_process.url, api_key="key", max_retries=0) as client:
+        whole = client.messages.create(**ask)
+        with client.messages.stream(**ask) as stream:
+            started = next(iter(stream)).message.usage.input_tokens
+            streamed = stream.get_final_message()
+    assert 1_600 < started < 1_700
+    assert whole.usage.input_tokens == streamed.usage.input_tokens == 0
+    assert whole.usage.output_tokens == streamed.usage.output_tokens == 0
 
 
 def test_text_and_parallel_tools_arrive_whole(client, openrouter):

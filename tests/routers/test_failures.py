@@ -71,6 +71,15 @@ def test_retry_after_is_forwarded_within_bounds(gateway, openrouter, wire):
     assert len(openrouter.requests(wire)) == 1  # nobody waits 60 s for another try
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_x_should_retry_is_obeyed_and_forwarded(gateway, openrouter, wire, path, stream):
+    openrouter.script({"status": 503, "message": "no", "headers": {"x-should-retry": "false"}, "times": 0})
+    answer = post(gateway, ASK | {"stream": stream}, path)
+    assert answer.headers["x-should-retry"] == "false"
+    assert len(openrouter.requests(wire)) == 1
+
+
 @pytest.mark.parametrize(
     "fault", ["reset_before_headers", "reset_after_headers", "half_json", "empty", "error_in_200"]
 )
@@ -100,11 +109,12 @@ def test_html_is_an_error(gateway, openrouter):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_silent_upstream_times_out(gateway, openrouter, stream):
+def test_a_silent_upstream_times_out_and_is_not_asked_again(gateway, openrouter, wire, stream):
     openrouter.script({"text": "never", "fault": "stall_headers", "times": 0})
-    answer = post(gateway, ASK | {"stream": stream}, headers={"x-stainless-timeout": "0"})
+    answer = post(gateway, ASK | {"stream": stream})
     assert answer.status_code == 504
     assert answer.json()["error"]["type"] == "timeout_error"
+    assert len(openrouter.requests(wire)) == 1
 
 
 @pytest.mark.parametrize("fault", ["reset", "error_frame", "truncate", "stall"])
@@ -198,6 +208,14 @@ def test_pipelined_requests_are_answered_in_turn(messages_process, openrouter):
     assert told.count(b" 200 OK") == 3
 
 
+def deep(field):
+    """Give a request with a field that is 500 levels deep."""
+    value = b"[" * 500 + b"]" * 500
+    if field == "metadata":
+        value = b'{"a":' + value + b"}"
+    return json.dumps(ASK)[:-1].encode() + b',"' + field.encode() + b'":' + value + b"}"
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -212,6 +230,9 @@ def test_pipelined_requests_are_answered_in_turn(messages_process, openrouter):
         (ASK | {"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         (ASK | {"messages": [{"role": "user", "content": [{"type": "magic"}]}]}, "messages.0.content.0"),
         (ASK | {"api_base": "http://evil"}, "api_base"),
+        (deep("unknown"), "unknown.0.0."),
+        (deep("metadata"), "metadata.a.0."),
+        (ASK | {"thinking": {"type": "enabled", "budget_tokens": -5}}, "thinking.budget_tokens"),
         (ASK | {"tools": [{"name": "a", "input_schema": {"type": "wrong"}}]}, "tools.0"),
     ],
 )

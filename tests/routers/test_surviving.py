@@ -64,7 +64,7 @@ WORTH = [
     ({"status": 401, "message": "no such key"}, 1),
     ({"status": 403, "message": "not with this key"}, 1),
     ({"fault": "reset_before_headers"}, 2),
-    ({"fault": "stall_headers"}, 2),
+    ({"fault": "stall_headers"}, 1),
 ]
 
 

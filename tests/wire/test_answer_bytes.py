@@ -217,6 +217,38 @@ def test_a_later_error_hides_keys() -> None:
     assert b"[hidden key]" in out
 
 
+@pytest.mark.parametrize("kind", ["invalid_request_error", "api_error"])
+def test_a_later_overflow_is_told_in_claude_codes_words_on_both_wires(kind: str) -> None:
+    foreign = "This model's maximum context length is 200000 tokens. However, you requested 210000 tokens"
+    told = {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}
+    event = {"type": "error", "error": {"type": kind, "message": foreign}, "request_id": "req_theirs"}
+    machine = MessagesBytes("m")
+    out, failure = run(machine, [written(START, DELTA, event)])
+    assert (failure, machine.failed) == (None, True)
+    assert events_of(out)[-1] == {**event, "error": told}
+    _, failure = run(chat(), [sse(chunk({"content": "a"}), {"error": event["error"]})])
+    assert failure is not None
+    assert {"type": failure.type, "message": failure.message} == told
+
+
+def test_a_later_error_in_claude_codes_words_passes_as_it_came() -> None:
+    for message in (
+        "prompt is too long: 2 tokens > 1 maximum",
+        "input length and `max_tokens` exceed context limit",
+    ):
+        event = {"type": "error", "error": {"type": "invalid_request_error", "message": message, "more": 1}}
+        out, _ = run(MessagesBytes("m"), [written(START, DELTA, event)])
+        assert out.endswith(written(event))
+
+
+def test_a_later_refusal_of_our_key_says_whose() -> None:
+    event = {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}
+    out, _ = run(MessagesBytes("m", "OPENROUTER_API_KEY"), [written(START, DELTA, event)])
+    error = events_of(out)[-1]["error"]
+    assert error["type"] == "permission_error"
+    assert error["message"].startswith("OPENROUTER_API_KEY was refused by the upstream")
+
+
 @pytest.mark.parametrize("data", [b"", b": only a comment\n\n", b"event: ping\n"])
 def test_a_stream_of_nothing_may_be_tried_again(data: bytes) -> None:
     for machine in (chat(), MessagesBytes("m")):

@@ -31,7 +31,12 @@ def test_a_body_is_parsed() -> None:
         (b'{\n  "a": tru\n}', "line 2, column"),
         (b'{"a": NaN}', "column 7"),
         (b'{"a": Infinity}', "column 7"),
-        (b'{"a": "\xff\xfe"}', "UTF-8"),
+        (b'{"a": "\xff\xfe"}', "line 1, column 8: str is not valid UTF-8"),
+        (b'{"u": "\xc3\xbc",\n "\xc3\xbc": "\xed\xa0\x80"}', "line 2, column 8: str is not valid UTF-8"),
+        (
+            b'{"messages": [],\n"a": "' + b"x" * 50_000 + b'\xff"}',
+            "line 2, column 50007: str is not valid UTF-8",
+        ),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b'{"a": 1e999}', "infinity"),
         (b"\xef\xbb\xbf{}", "BOM"),

@@ -208,7 +208,19 @@ def test_a_whole_answer_needs_no_finish_reason() -> None:
     message = to_message({"choices": [{"message": {"content": "a"}}]}, context())
     assert message["content"] == [{"type": "text", "text": "a"}]
     assert message["stop_reason"] == "end_turn"
-    assert message["usage"]["input_tokens"] == 77
+    assert message["usage"]["input_tokens"] == 0
+
+
+@pytest.mark.parametrize("message", [{"content": "a"}, {"content": "a", "reasoning": "b"}, {"content": None}])
+@pytest.mark.parametrize("usage", [None, {}, 7, {"completion_tokens": 3}])
+def test_what_nobody_told_is_zero_streamed_and_whole(message: Json, usage: Any) -> None:
+    about = context(input_estimate=300_067)
+    whole = to_message(completion(message, usage=usage), about)["usage"]
+    assert (whole["input_tokens"], whole["cache_read_input_tokens"]) == (0, 0)
+    out, _ = run(ChatBytes(about), [sse(chunk(message, "stop"), {"choices": [], "usage": usage}, "[DONE]")])
+    assert b'"input_tokens":300067' in out.partition(b"\n\n")[0]
+    read = {name: count for name, count in sdk_message(out)["usage"].items() if count is not None}
+    assert read == whole
 
 
 def test_an_error_inside_is_raised() -> None:
@@ -231,10 +243,43 @@ def test_an_empty_choice_is_no_answer() -> None:
         to_message({"choices": [{"message": "text"}]}, context())
 
 
-def test_broken_arguments_pass_in_a_stream_and_fail_in_a_whole_answer() -> None:
-    pieces = calls(call(0, "f", '{"a": }', "c1"))
-    out, error = run(ChatBytes(context()), [sse(pieces, chunk({}, "tool_calls"), "[DONE]")])
+FINISHES = ["stop", "tool_calls", "length", "content_filter", "model_context_window_exceeded"]
+ODD = [
+    '{"a":',
+    '{"a":1,"b":["x","y',
+    "[1]",
+    "[1",
+    "null",
+    '"x"',
+    "7",
+    "true",
+    "{",
+    '{"a":1}}',
+    '{"a":1}{"b":2}',
+    '{"a":NaN}',
+]
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("arguments", ODD)
+def test_odd_arguments_are_what_the_sdk_reads_streamed_and_whole(arguments: str, finish: str) -> None:
+    pieces = calls(call(0, "f", arguments, "c1"), call(1, "g", '{"b":2}', "c2"))
+    out, error = run(ChatBytes(context()), [sse(pieces, chunk({}, finish), "[DONE]")])
     assert error is None
-    assert rb'"partial_json":"{\"a\": }"' in out
-    with pytest.raises(UpstreamFailed, match="'f' with arguments that are no JSON object"):
-        to_message(completion(pieces["choices"][0]["delta"], "tool_calls"), context())
+    whole = to_message(completion(pieces["choices"][0]["delta"], finish), context())
+    read = json.loads(json.dumps(sdk_message(out)["content"]), parse_constant=lambda _: None)
+    assert whole["content"] == read
+    assert whole == fold(json.loads(frame.data) for frame in SseDecoder().feed(out))
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("arguments", ["foo", '{"a": }', "nul", '"x', "]", '{"a":' + "[" * 300])
+def test_arguments_that_nobody_reads_are_an_error_streamed_and_whole(arguments: str, finish: str) -> None:
+    pieces = calls(call(0, "f", arguments, "c1"))
+    out, error = run(ChatBytes(context()), [sse(pieces, chunk({}, finish), "[DONE]")])
+    assert isinstance(error, UpstreamFailed)
+    assert b"content_block_delta" in out
+    assert b"content_block_stop" not in out
+    with pytest.raises(UpstreamFailed, match="'f' with arguments") as caught:
+        to_message(completion(pieces["choices"][0]["delta"], finish), context())
+    assert caught.value.message == error.message

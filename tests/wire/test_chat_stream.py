@@ -78,6 +78,12 @@ def detail(index: int | None = 0, kind: str = "text", **said: Any) -> Json:
 
 
 STOP = chunk({}, "stop")
+NOTHING = {
+    "input_tokens": 0,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "output_tokens": 0,
+}
 TOOLS = chunk({}, "tool_calls")
 ENCRYPTED = detail(kind="encrypted", data="AAAA", id="rs_1")
 
@@ -502,12 +508,14 @@ def test_deltas_go_out_as_they_come() -> None:
     ]
 
 
-def test_broken_arguments_pass_as_they_are_in_their_turn() -> None:
-    made = events([calls(call(0, "f", '{"a": }', "c1"), call(1, "g", "{}", "c2")), TOOLS])
+def test_broken_arguments_pass_as_they_are_and_are_an_error_at_their_end() -> None:
+    stream = ChatStream(context())
+    made = stream.feed(calls(call(0, "f", '{"a": }', "c1"), call(1, "g", "{}", "c2")))
     assert [event["delta"]["partial_json"] for event in made if event["type"] == "content_block_delta"] == [
-        '{"a": }',
-        "{}",
+        '{"a": }'
     ]
+    with pytest.raises(UpstreamFailed, match="'f' with arguments that are no JSON"):
+        stream.feed(TOOLS), stream.finish()
 
 
 def test_the_signature_comes_once_and_last() -> None:
@@ -569,7 +577,7 @@ def test_usage(usage: Any, told: Json | None, cost: float | None) -> None:
     delta = stream.finish()[-2]
     assert stream.usage == told
     assert stream.cost == cost
-    assert delta["usage"] == (told or {"output_tokens": 0})
+    assert delta["usage"] == (told or NOTHING)
 
 
 def test_start_tells_the_estimate_and_the_names() -> None:

@@ -101,6 +101,13 @@ BAD_FIELDS = [
         "thinking.budget_tokens: must be an integer",
         {"thinking": {"type": "enabled", "budget_tokens": "1024"}},
     ),
+    Case(
+        "thinking.budget_tokens: must be at least 1", {"thinking": {"type": "enabled", "budget_tokens": -5}}
+    ),
+    Case("thinking.budget_tokens: must be at least 1", {"thinking": {"type": "enabled", "budget_tokens": 0}}),
+    Case("metadata.properties.a.properties.", {"metadata": DEEP}),
+    Case("unknown.0.properties.a.", {"unknown": [DEEP]}),
+    Case("output_config.more.properties.a.", {"output_config": {"more": DEEP}}),
     Case("output_config: must be an object", {"output_config": "low"}),
     Case("output_config.effort: must be a string", {"output_config": {"effort": 3}}),
     Case("output_config.format: must be an object", {"output_config": {"format": "json"}}),

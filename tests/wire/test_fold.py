@@ -13,8 +13,6 @@ from wire.sse import encode_event
 if TYPE_CHECKING:
     from wire.messages import Event
 
-DEEP = '{"a":' + "[" * 300 + "]" * 300 + "}"
-
 
 def tool_events(arguments: list[str], stop_reason: str = "tool_use") -> list[Event]:
     message = {
@@ -53,6 +51,13 @@ def tool_events(arguments: list[str], stop_reason: str = "tool_use") -> list[Eve
         (['{"a"', ": 1}"], "tool_use", {"a": 1}),
         (['{"a": 1, "b": ["x', "y"], "max_tokens", {"a": 1, "b": []}),
         (["{"], "max_tokens", {}),
+        (['{"a": 1, "b": ["x', "y"], "refusal", {"a": 1, "b": []}),
+        (['{"a": 1'], "tool_use", {"a": 1}),
+        (["[1]"], "tool_use", [1]),
+        (["null"], "tool_use", None),
+        (['"x"'], "tool_use", "x"),
+        (["7"], "tool_use", 7),
+        (['{"a":1}', '{"b":2}'], "tool_use", {"a": 1}),
         (['{"a": [[[[' + "[]," * 300 + "1]]]]}"], "tool_use", {"a": [[[[*([[]] * 300), 1]]]]}),
     ],
 )
@@ -66,21 +71,26 @@ def test_input_is_what_the_sdk_reads(arguments: list[str], stop_reason: str, giv
     assert read["content"][0]["input"] == given
 
 
-@pytest.mark.parametrize("arguments", ['{"a": 1', '{"a": }', "[1]", "null", "7", '{"a":1}{"b":2}'])
-def test_input_that_is_no_object_is_an_error(arguments: str) -> None:
-    with pytest.raises(UpstreamFailed, match="'Read' with arguments that are no JSON object"):
-        fold(tool_events([arguments]))
+@pytest.mark.parametrize("arguments", ['{"a": }', "foo", "nul", '"x', "]"])
+@pytest.mark.parametrize("stop_reason", ["tool_use", "max_tokens"])
+def test_input_that_the_sdk_cannot_read_is_an_error(arguments: str, stop_reason: str) -> None:
+    with pytest.raises(UpstreamFailed, match="'Read' with arguments that are no JSON"):
+        fold(tool_events([arguments], stop_reason))
+    with pytest.raises(ValueError, match="Unable to parse tool parameter JSON"):
+        sdk_message(b"".join(map(encode_event, tool_events([arguments], stop_reason)[:4])))
 
 
-@pytest.mark.parametrize("arguments", ['{"a": }', "[1"])
-def test_so_it_is_in_a_cut_message(arguments: str) -> None:
-    with pytest.raises(UpstreamFailed, match="no JSON object"):
-        fold(tool_events([arguments], "max_tokens"))
-
-
-def test_input_too_deep_to_be_written_is_an_error() -> None:
+@pytest.mark.parametrize("levels", [210, 300])
+@pytest.mark.parametrize("end", ["}", ""])
+def test_input_deeper_than_the_sdk_reads_is_an_error(levels: int, end: str) -> None:
     with pytest.raises(UpstreamFailed, match="nested too deep"):
-        fold(tool_events([DEEP]))
+        fold(tool_events(['{"a":' + "[" * levels + "]" * levels + end]))
+
+
+def test_a_cut_input_may_hold_what_only_the_sdk_writes() -> None:
+    assert fold(tool_events(['{"a": NaN'], "max_tokens"))["content"][0]["input"] == {"a": None}
+    with pytest.raises(UpstreamFailed, match="more than 64 bits"):
+        fold(tool_events(['{"a": 123456789012345678901234567890, "b'], "max_tokens"))
 
 
 def test_nothing_given_is_changed() -> None:

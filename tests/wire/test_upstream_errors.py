@@ -236,6 +236,14 @@ def test_obeys_x_should_retry() -> None:
     assert refusal(503, said("no"), {"x-should-retry": "true"}).retryable
 
 
+@pytest.mark.parametrize("body", [said("no"), anthropic("overloaded_error", "no"), b"<html></html>", b""])
+@pytest.mark.parametrize("wire", ["messages", "chat"])
+def test_the_client_is_told_not_to_try_again_if_we_are(body: Any, wire: Literal["messages", "chat"]) -> None:
+    assert refusal(503, body, {"x-should-retry": "false"}, wire).final
+    assert not refusal(503, body, {"x-should-retry": "true"}, wire).final
+    assert not refusal(503, body, {}, wire).final
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(400, "invalid_request_error"), (429, "rate_limit_error"), (529, "overloaded_error")],
