@@ -11,6 +11,7 @@ from tasks.convert import convert_request
 from tasks.inject_parameters import inject_openai_parameters, inject_openrouter_parameters
 from wire.parameters import NO_PRESETS, PARAMETERS
 from wire.sources import names_parameters
+from wire.unsealing import unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,8 @@ def prepare(
         body = inject_openai_parameters(body, route, exchange, house.presets)
     elif exchange.left_out:
         exchange.left_out.clear()  # what a route before this one left out
+    if route.target.wire == "messages":  # before the profile, which asks what a turn begins with
+        body = unsealed(body, route.target.model)
     if house.profiles.concern(body, route.target):
         body = apply_profile(body, route, house.profiles)
     if house.prompt_cache and may_add_breakpoints(body, route.target, exchange):

@@ -15,8 +15,9 @@ from wire.dialects import ANTHROPIC
 from wire.messages import new_id
 from wire.names import ToolNames
 from wire.openai_chat import goes_as_it_came, to_openai_chat
-from wire.openai_request import unsealed, with_thinking
+from wire.openai_request import with_thinking
 from wire.openai_stream import shape_of
+from wire.unsealing import unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +67,8 @@ def convert_chat_request(
         )
     if exchange.chat_only:
         raise exchange.chat_only[0]
-    return replace(converted(unsealed(with_thinking(body)), target, exchange, first_event), shape=shape)
+    body = unsealed(with_thinking(body), target.model)  # no client of OpenAI's has our signatures to send
+    return replace(converted(body, target, exchange, first_event), shape=shape)
 
 
 @step
@@ -94,6 +96,7 @@ def converted(body: Json, target: Target, exchange: Exchange, first_event: float
 def as_it_came(body: Json, target: Target, exchange: Exchange, first_event: float | None = None) -> Outgoing:
     """Write the request on the messages wire: as it came, but for the model's name.
 
+    Signatures of our own are out of it already (`wire.unsealing`).
     Claude Code's billing line goes to Anthropic alone: to others it would be a prompt that begins anew with
     every request.
     """
