@@ -61,14 +61,11 @@ FATES = {
 takes them; fields nobody here knows are tolerated and left out."""
 
 
-def to_chat(
-    body: Json, *, model: str, dialect: Dialect = OPENROUTER, must_reason: bool = False
-) -> tuple[Json, ToolNames]:
+def to_chat(body: Json, *, model: str, dialect: Dialect = OPENROUTER) -> tuple[Json, ToolNames]:
     """Render a checked request as a chat body for `model`, a name already resolved, in `dialect`.
 
     The body is new and `body` stays as it is, but parts of it may be shared. The names lead back from the
-    backend's tool names to the client's. `must_reason` says that the model refuses to be told not to reason.
-    What has no form on a chat wire is UnsupportedContent with its path.
+    backend's tool names to the client's. What has no form on a chat wire is UnsupportedContent with its path.
     """
     _refuse(body)
     refuse_unfit(body, dialect)
@@ -80,7 +77,7 @@ def to_chat(
             chat[chat_field] = body[field]
     chat |= {field: value for field, value in body.items() if field in OWN}
     _add_tools(chat, body, names)
-    _add_reasoning(chat, body, must_reason=must_reason)
+    _add_reasoning(chat, body)
     _add_format(chat, body)
     _add_rest(chat, body)
     if in_parts:
@@ -123,11 +120,9 @@ def _add_tools(chat: Json, body: Json, names: ToolNames) -> None:
             chat["parallel_tool_calls"] = False
 
 
-def _add_reasoning(chat: Json, body: Json, *, must_reason: bool) -> None:
+def _add_reasoning(chat: Json, body: Json) -> None:
     """Add `reasoning`: the client's own in OpenRouter's form, or what `thinking` and the effort come to."""
     reasoning = body["reasoning"] if body.get("reasoning") is not None else reasoning_of(body)
-    if must_reason and reasoning == {"enabled": False}:
-        reasoning = {"effort": "low", "exclude": True}  # as near to none as the model goes
     if reasoning is not None and "reasoning_effort" not in chat:
         chat["reasoning"] = reasoning
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 HEADGATES_MARK = "hgA1"
+MUST_REASON = ("google/gemini-3-pro", "minimax/", "openai/gpt-5", "openai/gpt-oss")
 CHAT_ROLES = {"system", "developer", "user", "assistant", "tool"}
 CHAT_PARTS = {"text", "image_url", "file", "input_audio", "video_url"}
 
@@ -25,7 +26,13 @@ def chat_complaint(body: Any) -> str:
         return "messages: a non-empty array is required"
     if "/" not in str(body.get("model", "")):
         return f"{body.get('model')} is not a valid model ID"
-    return _tools_complaint(body) or _messages_complaint(body["messages"])
+    return _tools_complaint(body) or _messages_complaint(body["messages"]) or _reasoning_complaint(body)
+
+
+def _reasoning_complaint(body: Json) -> str:
+    if body["model"].startswith(MUST_REASON) and (body.get("reasoning") or {}).get("enabled") is False:
+        return "Reasoning is mandatory for this endpoint and cannot be disabled."
+    return ""
 
 
 def _tools_complaint(body: Json) -> str:

@@ -88,6 +88,30 @@ def test_a_profile_reaches_the_upstream(preset, openrouter):
     assert thinking == [{"type": "enabled", "budget_tokens": tokens} for tokens in (8000, 5000)]
 
 
+@pytest.mark.parametrize(
+    ("path", "model", "stream"),
+    [
+        ("messages", "google/gemini-3-pro-preview", False),
+        ("messages", "minimax/minimax-m2", True),
+        ("chat/completions", "openai/gpt-oss-120b", False),
+    ],
+)
+def test_a_model_that_must_reason_is_asked_again_and_remembered(preset, openrouter, path, model, stream):
+    openrouter.script({"status": 503, "times": 2}, {"text": "At last."})
+    off = {"thinking": {"type": "disabled"}} if path == "messages" else {"reasoning": {"enabled": False}}
+    for _ in range(2):
+        answer = httpx.post(f"{preset.url}/v1/{path}", json=ASK | off | {"model": model, "stream": stream})
+        assert answer.status_code == 200
+    told = [seen["body"]["reasoning"] for seen in openrouter.requests("chat")]
+    assert told == [{"enabled": False}] + 4 * [{"effort": "low", "exclude": True}]  # two are usual retries
+
+
+def test_a_model_known_to_reason_is_never_told_not_to(preset, openrouter):
+    assert post(preset, ASK | {"thinking": {"type": "disabled"}}).status_code == 200
+    (seen,) = openrouter.requests("chat")
+    assert seen["body"]["reasoning"] == {"effort": "low", "exclude": True}
+
+
 def test_a_stream_that_is_late_after_tool_results_is_tried_again(preset, openrouter):
     openrouter.script({"text": "Late.", "first_delay": 20}, {"text": "In time."})
     answer = post(preset, ASK | {"messages": CALLED, "stream": True})

@@ -325,13 +325,6 @@ def test_effort_of_a_system_message_has_the_last_word() -> None:
     assert chat_of(*told, output_config={"effort": "low"})["reasoning"] == {"effort": "high"}
 
 
-def test_a_model_that_must_reason_is_not_told_not_to() -> None:
-    body = request(thinking={"type": "disabled"})
-    chat, _ = to_chat(body, model="openai/gpt-5", must_reason=True)
-    assert chat["reasoning"] == {"effort": "low", "exclude": True}
-    assert "reasoning" not in to_chat(request(), model="openai/gpt-5", must_reason=True)[0]
-
-
 LOADED = {
     "by a client's tool search": result("s", {"type": "tool_reference", "tool_name": "Later"}),
     "by a call": None,
