@@ -10,7 +10,14 @@ from wire.breakpoints import BREAKPOINTS, has_breakpoints
 from wire.chat_dialect import fit, refuse_unfit
 from wire.chat_parts import marked
 from wire.chat_reasoning import reasoning_of
-from wire.chat_tools import chat_tool_choice, chat_tools, names_loaded, names_used, web_plugin
+from wire.chat_tools import (
+    chat_tool_choice,
+    chat_tools,
+    names_loaded,
+    names_used,
+    refuse_a_choice_of_nothing,
+    web_plugin,
+)
 from wire.chat_turns import chat_messages
 from wire.dialects import OPENROUTER, OWN
 from wire.errors import UnsupportedContent
@@ -102,16 +109,18 @@ def _add_tools(chat: Json, body: Json, names: ToolNames) -> None:
     """Add tools, the choice among them, and plugins."""
     tools = body.get("tools") or []
     plugins = body.get("plugins")
-    plugin = web_plugin(tools)
+    choice = body.get("tool_choice") or {}
+    plugin = web_plugin(tools, choice)
     if plugin:
         plugins = [*(plugins or ()), plugin]
     if plugins:
         chat["plugins"] = plugins
     functions = chat_tools(tools, names_loaded(body), names) if tools else []
     if not functions:
+        if not plugin:
+            refuse_a_choice_of_nothing(choice)
         return
     chat["tools"] = functions
-    choice = body.get("tool_choice")
     if choice:
         rendered = chat_tool_choice(choice, functions, names)
         if rendered is not None:
