@@ -10,6 +10,7 @@ from tasks.apply_profile import NO_PROFILES, apply_profile
 from tasks.convert import convert_request
 from tasks.inject_parameters import inject_openai_parameters, inject_openrouter_parameters
 from tasks.must_reason import MustReason
+from wire.citations import has_citations
 from wire.parameters import NO_PRESETS, PARAMETERS
 from wire.sources import names_parameters
 from wire.unsealing import unsealed
@@ -55,6 +56,7 @@ def prepare(
     nothing to do is left out: three of them cost a small request a tenth of its time.
     """
     house = house or _BARE
+    exchange.left_out.pop("anthropic", None)  # of a route before this one
     if _has_parameters(body, exchange, house.presets):
         body = inject_openrouter_parameters(body, route, exchange, house.presets)
         body = inject_openai_parameters(body, route, exchange, house.presets)
@@ -62,6 +64,8 @@ def prepare(
         exchange.left_out.clear()  # what a route before this one left out
     if route.target.wire == "messages":  # before the profile, which asks what a turn begins with
         body = unsealed(body, route.target.model)
+    elif has_citations(body):
+        exchange.left_out["anthropic"] = ("citations",)
     if house.profiles.concern(body, route.target):
         body = apply_profile(body, route, house.profiles)
     if house.prompt_cache and may_add_breakpoints(body, route.target, exchange):

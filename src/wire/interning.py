@@ -31,6 +31,7 @@ MOST_BODIES = 4 * 1024 * 1024
 """Bytes of whole bodies that are kept besides, those used last: a request sent again is not parsed at all."""
 
 _BREAKPOINT = b'"cache_control"'
+_CITATIONS = b'"citations"'
 _SEAL = MARK.encode()
 _LARGEST = 2 * 1024 * 1024
 _LARGEST_BODY = 1024 * 1024
@@ -63,14 +64,16 @@ class ChatTurn(NamedTuple):
 class SharedMessage(dict[str, Any]):
     """A message that requests share.
 
-    `marked` says that it may hold cache breakpoints, `sealed` that it may hold a signature of Headgate's.
+    `marked` says that it may hold cache breakpoints, `cites` that it may hold or ask for citations, `sealed`
+    that it may hold a signature of Headgate's.
     """
 
-    __slots__ = ("digest", "facts", "marked", "sealed", "turn")
+    __slots__ = ("cites", "digest", "facts", "marked", "sealed", "turn")
 
     def __init__(self, message: Json, raw: bytes) -> None:
         super().__init__(message)
         self.marked = _BREAKPOINT in raw
+        self.cites = _CITATIONS in raw
         self.sealed = message.get("role") == "assistant" and _SEAL in raw
         self.digest: bytes | None = None
         self.facts: Facts | None = None

@@ -66,6 +66,19 @@ def test_what_is_not_taken_is_named(preset, openrouter, stream):
     }
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_citations_that_nobody_can_give_are_named(preset, openrouter, stream):
+    source = {"type": "text", "media_type": "text/plain", "data": "A headgate is a gate."}
+    asked = {"type": "document", "source": source, "citations": {"enabled": True}}
+    body = ASK | {"messages": [{"role": "user", "content": [asked]}], "stream": stream}
+    assert post(preset, body).headers["x-headgate-left-out"] == "citations"
+    assert "x-headgate-left-out" not in post(preset, body | {"model": "claude-opus-4-6"}).headers
+    (chat,) = openrouter.requests("chat")
+    assert chat["body"]["messages"][0]["content"] == source["data"]
+    (native,) = openrouter.requests("messages")
+    assert native["body"]["messages"] == body["messages"]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "refusal"),
     [
@@ -97,7 +110,7 @@ def test_a_profile_reaches_the_upstream(preset, openrouter):
     ],
 )
 def test_a_model_that_must_reason_is_asked_again_and_remembered(preset, openrouter, path, model, stream):
-    openrouter.script({"status": 503, "times": 2}, {"text": "At last."})
+    openrouter.script({"status": 503, "times": 3}, {"text": "At last."})  # one goes to what is refused
     off = {"thinking": {"type": "disabled"}} if path == "messages" else {"reasoning": {"enabled": False}}
     for _ in range(2):
         answer = httpx.post(f"{preset.url}/v1/{path}", json=ASK | off | {"model": model, "stream": stream})
