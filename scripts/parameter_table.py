@@ -22,6 +22,7 @@ from tasks.backend import Route, Target
 from tasks.convert import convert_request
 from tasks.exchange import Exchange
 from tasks.inject_parameters import inject_openai_parameters, inject_openrouter_parameters
+from tasks.must_reason import MustReason
 from wire.chat_request import FATES
 from wire.check import check_request
 from wire.dialects import (
@@ -164,7 +165,7 @@ def received(body: dict[str, Any], place: Place) -> tuple[dict[str, Any], frozen
     route = Route(target, backend=None)
     body = inject_openrouter_parameters.fn(body, route, exchange, NO_PRESETS)
     body = inject_openai_parameters.fn(body, route, exchange, NO_PRESETS)
-    payload = orjson.loads(convert_request.fn(body, route, exchange).payload)
+    payload = orjson.loads(convert_request.fn(body, route, exchange, None, MustReason()).payload)
     return payload, frozenset(name for names in exchange.left_out.values() for name in names)
 
 

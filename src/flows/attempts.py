@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from express import current_run
+from tasks.must_reason import reworded
 from wire.errors import (
     BillingRequired,
     Conflict,
@@ -92,7 +93,8 @@ async def attempt(
 ) -> T:
     """Await `call` up to `1 + retries` times; raises the last error, or one not worth a retry.
 
-    A key that is refused or at its limit hands over to the next one at once, and that is no retry.
+    A key that is refused or at its limit hands over to the next one at once, and that is no retry. Nor is
+    asking in other words, at once, a model that refuses to be told not to reason.
     """
     failure: GatewayError | None = None
     tried = 0
@@ -110,6 +112,10 @@ async def attempt(
             lane.succeeded()
             return result
         if lane.failed(failure):
+            continue
+        if (again := reworded(outgoing, failure)) is not None:
+            _note(f"{outgoing.context.upstream_model} must reason: asked again for as little as it can")
+            outgoing = again
             continue
         pause = patience.pause(tried, failure.retry_after)
         longest = patience.wait_before_next if exchange.has_next else patience.longest_wait

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from tasks.live_stream import Translator
+    from tasks.must_reason import MustReason
     from wire.answer import AnswerContext
     from wire.errors import GatewayError
     from wire.openai_stream import OpenAIShape
@@ -44,7 +45,8 @@ class Outgoing(msgspec.Struct, frozen=True):  # made for every request, as `Repl
     `first_event`: the seconds within which the first event of a stream must come, if that matters. `shape` is
     what an OpenAI client asked of its answer's form, and None for any other client. `relayed` says that such
     a client's own body went to a chat backend, so that the answer goes back likewise. `translate` makes the
-    translator of its stream, where neither of these says which.
+    translator of its stream, where neither of these says which. `must_reason` is where to note the model if
+    it refuses to be told not to reason, as this request tells it (`tasks.must_reason`).
     """
 
     __fed_whole__: ClassVar[bool] = True  # steps take it whole (`express.feeds`)
@@ -58,6 +60,7 @@ class Outgoing(msgspec.Struct, frozen=True):  # made for every request, as `Repl
     shape: OpenAIShape | None = None
     relayed: bool = False
     translate: Callable[[], Translator] | None = None
+    must_reason: MustReason | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):

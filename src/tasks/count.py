@@ -11,6 +11,7 @@ from tasks.convert import as_it_came
 from tasks.exchange import Whole
 from wire.errors import GatewayError, InvalidRequest, UpstreamFailed
 from wire.parameters import PARAMETERS
+from wire.unsealing import unsealed
 from wire.upstream_errors import from_status
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ async def count_input_tokens(body: Json, route: Route, counter: TokenCounter, ex
 async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
     taken = route.target.dialect.on_messages
     counted = {name: value for name, value in body.items() if name not in PARAMETERS or name in taken}
-    outgoing = as_it_came(counted, route.target, exchange)
+    outgoing = as_it_came(unsealed(counted, route.target.model), route.target, exchange)
     lane = route.backend.pick()
     reply = await cast("CountsTokens", lane).count_tokens(outgoing)
     if reply.status != 200:

@@ -10,7 +10,14 @@ from wire.breakpoints import BREAKPOINTS, has_breakpoints
 from wire.chat_dialect import fit, refuse_unfit
 from wire.chat_parts import marked
 from wire.chat_reasoning import reasoning_of
-from wire.chat_tools import chat_tool_choice, chat_tools, names_loaded, names_used, web_plugin
+from wire.chat_tools import (
+    chat_tool_choice,
+    chat_tools,
+    names_loaded,
+    names_used,
+    refuse_a_choice_of_nothing,
+    web_plugin,
+)
 from wire.chat_turns import chat_messages
 from wire.dialects import OPENROUTER, OWN
 from wire.errors import UnsupportedContent
@@ -61,14 +68,11 @@ FATES = {
 takes them; fields nobody here knows are tolerated and left out."""
 
 
-def to_chat(
-    body: Json, *, model: str, dialect: Dialect = OPENROUTER, must_reason: bool = False
-) -> tuple[Json, ToolNames]:
+def to_chat(body: Json, *, model: str, dialect: Dialect = OPENROUTER) -> tuple[Json, ToolNames]:
     """Render a checked request as a chat body for `model`, a name already resolved, in `dialect`.
 
     The body is new and `body` stays as it is, but parts of it may be shared. The names lead back from the
-    backend's tool names to the client's. `must_reason` says that the model refuses to be told not to reason.
-    What has no form on a chat wire is UnsupportedContent with its path.
+    backend's tool names to the client's. What has no form on a chat wire is UnsupportedContent with its path.
     """
     _refuse(body)
     refuse_unfit(body, dialect)
@@ -82,7 +86,7 @@ def to_chat(
     if not OWN.isdisjoint(body):
         chat |= {field: value for field, value in body.items() if field in OWN}
     _add_tools(chat, body, names)
-    _add_reasoning(chat, body, must_reason=must_reason)
+    _add_reasoning(chat, body)
     _add_format(chat, body)
     _add_rest(chat, body)
     if in_parts:
@@ -109,16 +113,18 @@ def _add_tools(chat: Json, body: Json, names: ToolNames) -> None:
     """Add tools, the choice among them, and plugins."""
     tools = body.get("tools") or []
     plugins = body.get("plugins")
-    plugin = web_plugin(tools)
+    choice = body.get("tool_choice") or {}
+    plugin = web_plugin(tools, choice)
     if plugin:
         plugins = [*(plugins or ()), plugin]
     if plugins:
         chat["plugins"] = plugins
     functions = chat_tools(tools, names_loaded(body), names) if tools else []
     if not functions:
+        if not plugin:
+            refuse_a_choice_of_nothing(choice)
         return
     chat["tools"] = functions
-    choice = body.get("tool_choice")
     if choice:
         rendered = chat_tool_choice(choice, functions, names)
         if rendered is not None:
@@ -127,11 +133,9 @@ def _add_tools(chat: Json, body: Json, names: ToolNames) -> None:
             chat["parallel_tool_calls"] = False
 
 
-def _add_reasoning(chat: Json, body: Json, *, must_reason: bool) -> None:
+def _add_reasoning(chat: Json, body: Json) -> None:
     """Add `reasoning`: the client's own in OpenRouter's form, or what `thinking` and the effort come to."""
     reasoning = body["reasoning"] if body.get("reasoning") is not None else reasoning_of(body)
-    if must_reason and reasoning == {"enabled": False}:
-        reasoning = {"effort": "low", "exclude": True}  # as near to none as the model goes
     if reasoning is not None and "reasoning_effort" not in chat:
         chat["reasoning"] = reasoning
 

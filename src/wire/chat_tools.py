@@ -39,10 +39,11 @@ def chat_tools(tools: list[Json], loaded: list[str], names: ToolNames) -> list[J
     return rendered
 
 
-def web_plugin(tools: list[Json]) -> Json | None:
+def web_plugin(tools: list[Json], choice: Json) -> Json | None:
     """Render Anthropic's web search as OpenRouter's `web` plugin; refuse every other Anthropic-defined tool.
 
     Those run on Anthropic's servers, or (bash, editor, computer, memory) have schemas only its models know.
+    A plugin searches unasked, for money: there is none where `choice` forbids the tool or forces another.
     """
     plugin: Json | None = None
     for place, tool in enumerate(tools):
@@ -52,11 +53,31 @@ def web_plugin(tools: list[Json]) -> Json | None:
             raise UnsupportedContent(
                 f"tools.{place}: {tool['type'][:60]!r} is Anthropic's own tool and has no form on a chat wire"
             )
-        plugin = {"id": "web"}
-        for field, chat_field in _WEB_FIELDS:
-            if tool.get(field):
-                plugin[chat_field] = tool[field]
+        if _may_call(tool, choice):
+            plugin = {"id": "web"}
+            for field, chat_field in _WEB_FIELDS:
+                if tool.get(field):
+                    plugin[chat_field] = tool[field]
     return plugin
+
+
+def _may_call(tool: Json, choice: Json) -> bool:
+    """Tell whether `tool_choice` leaves a tool that may have no name to the model."""
+    match choice.get("type"):
+        case "none":
+            return False
+        case "tool":
+            return tool.get("name") in (None, choice["name"])
+        case _:
+            return True
+
+
+def refuse_a_choice_of_nothing(choice: Json) -> None:
+    """Refuse a `tool_choice` that demands a call where no tool is there to be called."""
+    if choice.get("type") == "any":
+        raise UnsupportedContent(
+            "tool_choice: 'any' demands a call, and every tool waits to be loaded (defer_loading)"
+        )
 
 
 def chat_tool_choice(choice: Json, functions: list[Json], names: ToolNames) -> Any:

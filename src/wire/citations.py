@@ -1,4 +1,4 @@
-"""Annotations of a chat answer as Anthropic citations and search results.
+"""Annotations of a chat answer as Anthropic citations and search results, and citations that requests have.
 
 OpenRouter's `web` plugin gives `{type: url_citation, url_citation: {url, title, content, start_index,
 end_index}}`. What Anthropic encrypts (`encrypted_index`, `encrypted_content`) is unknown here and stays
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from wire.interning import SharedMessage
 from wire.tool_calls import text_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,36 @@ class Citations:
             }
             for url, title in self._pages.items()
         ]
+
+
+def has_citations(body: Json) -> bool:
+    """Tell whether a request asks for citations of its documents, or an earlier answer in it has some.
+
+    No chat backend can be told of either. Of messages that requests share only those that may are searched.
+    """
+    return any(
+        _cites(block)
+        for message in body["messages"]
+        if type(message) is not SharedMessage or message.cites
+        for block in _blocks(message.get("content"))
+    )
+
+
+def _cites(block: Json) -> bool:
+    match block["type"]:
+        case "text":
+            return bool(block.get("citations"))
+        case "document" | "search_result":
+            asked = block.get("citations")
+            return isinstance(asked, dict) and bool(asked.get("enabled"))
+        case "tool_result":
+            return any(map(_cites, _blocks(block.get("content"))))
+        case _:
+            return False
+
+
+def _blocks(content: Any) -> list[Json]:
+    return content if isinstance(content, list) else []
 
 
 def sources_text(citations: list[Json]) -> str:

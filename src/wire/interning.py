@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import orjson
 
+from wire.signature import MARK
+
 if TYPE_CHECKING:
     from wire.messages import Json
 
@@ -28,7 +30,9 @@ EACH = 1024
 MOST_BODIES = 4 * 1024 * 1024
 """Bytes of whole bodies that are kept besides, those used last: a request sent again is not parsed at all."""
 
-_MARK = b'"cache_control"'
+_BREAKPOINT = b'"cache_control"'
+_CITATIONS = b'"citations"'
+_SEAL = MARK.encode()
 _LARGEST = 2 * 1024 * 1024
 _LARGEST_BODY = 1024 * 1024
 _TAIL = 64
@@ -58,13 +62,19 @@ class ChatTurn(NamedTuple):
 
 
 class SharedMessage(dict[str, Any]):
-    """A message that requests share. `marked` says that it may hold cache breakpoints."""
+    """A message that requests share.
 
-    __slots__ = ("digest", "facts", "marked", "turn")
+    `marked` says that it may hold cache breakpoints, `cites` that it may hold or ask for citations, `sealed`
+    that it may hold a signature of Headgate's.
+    """
 
-    def __init__(self, message: Json, *, marked: bool) -> None:
+    __slots__ = ("cites", "digest", "facts", "marked", "sealed", "turn")
+
+    def __init__(self, message: Json, raw: bytes) -> None:
         super().__init__(message)
-        self.marked = marked
+        self.marked = _BREAKPOINT in raw
+        self.cites = _CITATIONS in raw
+        self.sealed = message.get("role") == "assistant" and _SEAL in raw
         self.digest: bytes | None = None
         self.facts: Facts | None = None
         self.turn: ChatTurn | None = None
@@ -107,7 +117,7 @@ class Interner:
         if known is None:
             known = orjson.loads(raw)
             if type(known) is dict:
-                known = SharedMessage(known, marked=_MARK in raw)
+                known = SharedMessage(known, raw)
                 self._keep(raw, known)
         return known
 
@@ -117,7 +127,7 @@ class Interner:
         if known is None:
             known = orjson.loads(raw)
             if type(known) is list:
-                known = SharedTools(known, marked=_MARK in raw)
+                known = SharedTools(known, marked=_BREAKPOINT in raw)
                 self._keep(raw, known)
         return known
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wire.chat_parts import NO_CONTENT
 from wire.openai_check import check_openai
 from wire.openai_parts import Unsupported
 from wire.openai_turns import turns_of
-from wire.signature import MARK
 
 if TYPE_CHECKING:
     from wire.errors import UnsupportedContent
@@ -107,29 +105,6 @@ def with_thinking(body: Json) -> Json:
     if made.get("thinking") is None:  # a client that sends Anthropic's own beside them means that
         _add_thinking(made, body)
     return made
-
-
-def unsealed(body: Json) -> Json:
-    """Leave out the thinking blocks that Headgate signed: to Anthropic's own servers they are forgeries."""
-    return {**body, "messages": [_unsealed(message) for message in body["messages"]]}
-
-
-def _unsealed(message: Json) -> Json:
-    content = message.get("content")
-    if message["role"] != "assistant" or not isinstance(content, list):
-        return message
-    kept = [block for block in content if not _is_sealed(block)]
-    return {**message, "content": kept or NO_CONTENT}
-
-
-def _is_sealed(block: Json) -> bool:
-    match block["type"]:
-        case "thinking":
-            return str(block.get("signature")).startswith(MARK)
-        case "redacted_thinking":
-            return str(block["data"]).startswith(MARK)
-        case _:
-            return False
 
 
 def _refuse(body: Json, unsupported: Unsupported) -> None:

@@ -150,7 +150,25 @@ def without_thinking(body: Json) -> Json:
     if any(message.get("output_config") for message in body["messages"]):
         changed = [_drop_effort(dict(message)) for message in body["messages"]]
         out["messages"] = [one for one in changed if not _says_nothing(one)]
-    management = body.get("context_management")
+    return _without_thinking_edits(out)
+
+
+def without_a_beginning(body: Json, kind: Kind) -> Json:
+    """Give a request whose earlier thinking was taken away as Anthropic takes it; the same if it does so.
+
+    It refuses to think within a budget where the calls that are answered now do not come from thinking, or
+    the answer goes on from words that do not. Such a request does not think, and says no more than that.
+    """
+    thinking = body.get("thinking") or {}
+    in_budget = thinking.get("type") == "enabled" or (thinks(body) and kind == "budget")
+    if not in_budget or _ends_well(body["messages"]):
+        return body
+    return _without_thinking_edits({**body, "thinking": {"type": "disabled"}})
+
+
+def _without_thinking_edits(out: Json) -> Json:
+    """Take the edits of earlier thinking out of a request that does not think; changes `out`."""
+    management = out.get("context_management")
     management = management if isinstance(management, dict) else {}  # for the upstream to refuse
     edits = management.get("edits")
     if isinstance(edits, list):  # an edit of thinking is refused where there is none

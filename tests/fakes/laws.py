@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.fakes.replies import Json
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+HEADGATES_MARK = "hgA1"
+MUST_REASON = ("google/gemini-3-pro", "minimax/", "openai/gpt-5", "openai/gpt-oss")
 CHAT_ROLES = {"system", "developer", "user", "assistant", "tool"}
 CHAT_PARTS = {"text", "image_url", "file", "input_audio", "video_url"}
 
@@ -24,7 +26,13 @@ def chat_complaint(body: Any) -> str:
         return "messages: a non-empty array is required"
     if "/" not in str(body.get("model", "")):
         return f"{body.get('model')} is not a valid model ID"
-    return _tools_complaint(body) or _messages_complaint(body["messages"])
+    return _tools_complaint(body) or _messages_complaint(body["messages"]) or _reasoning_complaint(body)
+
+
+def _reasoning_complaint(body: Json) -> str:
+    if body["model"].startswith(MUST_REASON) and (body.get("reasoning") or {}).get("enabled") is False:
+        return "Reasoning is mandatory for this endpoint and cannot be disabled."
+    return ""
 
 
 def _tools_complaint(body: Json) -> str:
@@ -107,7 +115,35 @@ def messages_complaint(body: Any) -> str:
                 return f"messages.{index}: `tool_use` ids were found without `tool_result` blocks"
         if message.get("role") != "system":
             waiting = {block["id"] for block in blocks if block.get("type") == "tool_use"}
+        forged = [n for n, block in enumerate(blocks) if _is_headgates(block)]
+        if forged:
+            return f"messages.{index}.content.{forged[0]}: Invalid `signature` in `thinking` block"
         empty = [block for block in blocks if block.get("type") == "text" and not block.get("text")]
         if empty:
             return f"messages.{index}: text content blocks must be non-empty"
+    return _thinking_complaint(body)
+
+
+def _is_headgates(block: Json) -> bool:
+    """Tell a block whose signature, or encrypted data, Headgate made: Anthropic checks its own."""
+    sealed = block.get("signature" if block.get("type") == "thinking" else "data")
+    thoughts = ("thinking", "redacted_thinking")
+    return block.get("type") in thoughts and str(sealed).startswith(HEADGATES_MARK)
+
+
+def _thinking_complaint(body: Json) -> str:
+    """Say what Anthropic refuses of a request that thinks within a budget; `adaptive` may begin anywhere."""
+    if (body.get("thinking") or {}).get("type") != "enabled":
+        return ""
+    said = [(n, one["content"]) for n, one in enumerate(body["messages"]) if one["role"] == "assistant"]
+    if not said or not isinstance(said[-1][1], list):
+        return ""
+    index, blocks = said[-1]
+    kinds = [block["type"] for block in blocks]
+    if "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking"):
+        return (
+            f"messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found"
+            f" `{kinds[0]}`. When `thinking` is enabled, a final `assistant` message must start with a"
+            " thinking block"
+        )
     return ""

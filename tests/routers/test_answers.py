@@ -117,3 +117,27 @@ def test_a_failing_upstream_is_tried_again(client, openrouter, wire, stream):
         text = client.messages.create(**ASK).content[0].text
     assert text == "At last."
     assert len(openrouter.requests(wire)) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_backends_thinking_does_not_go_to_anthropic(
+    chat_process, messages_process, openrouter, stream
+):
+    openrouter.script({"when": {"model": "gpt-5"}, "reasoning": "Hm.", "tools": [{"name": "get_weather"}]})
+    ask = ASK | {"tools": [TOOL], "max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with anthropic.Anthropic(base_url=chat_process.url, api_key="k", max_retries=0) as client:
+        first = client.messages.create(**ask | {"model": "openai/gpt-5"})
+    thought, call = first.content
+    assert thought.type == "thinking"
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
+    turns = [{"role": "assistant", "content": blocks(first)}, {"role": "user", "content": [result]}]
+    with anthropic.Anthropic(base_url=messages_process.url, api_key="k", max_retries=0) as client:
+        asked = ask | {"model": "claude-opus-4-5", "messages": [*ask["messages"], *turns]}
+        if stream:
+            with client.messages.stream(**asked) as answer:
+                assert answer.get_final_text() == "Fine."
+        else:
+            assert client.messages.create(**asked).content[0].text == "Fine."
+    (seen,) = openrouter.requests("messages")
+    assert [block["type"] for block in seen["body"]["messages"][1]["content"]] == ["tool_use"]
+    assert seen["body"]["thinking"] == {"type": "disabled"}

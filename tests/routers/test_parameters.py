@@ -66,6 +66,19 @@ def test_what_is_not_taken_is_named(preset, openrouter, stream):
     }
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_citations_that_nobody_can_give_are_named(preset, openrouter, stream):
+    source = {"type": "text", "media_type": "text/plain", "data": "A headgate is a gate."}
+    asked = {"type": "document", "source": source, "citations": {"enabled": True}}
+    body = ASK | {"messages": [{"role": "user", "content": [asked]}], "stream": stream}
+    assert post(preset, body).headers["x-headgate-left-out"] == "citations"
+    assert "x-headgate-left-out" not in post(preset, body | {"model": "claude-opus-4-6"}).headers
+    (chat,) = openrouter.requests("chat")
+    assert chat["body"]["messages"][0]["content"] == source["data"]
+    (native,) = openrouter.requests("messages")
+    assert native["body"]["messages"] == body["messages"]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "refusal"),
     [
@@ -86,6 +99,30 @@ def test_a_profile_reaches_the_upstream(preset, openrouter):
     post(preset, ASK | {"model": "claude-3-7-sonnet-latest", "max_tokens": 10_000})
     thinking = [seen["body"]["thinking"] for seen in openrouter.requests("messages")]
     assert thinking == [{"type": "enabled", "budget_tokens": tokens} for tokens in (8000, 5000)]
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "stream"),
+    [
+        ("messages", "google/gemini-3-pro-preview", False),
+        ("messages", "minimax/minimax-m2", True),
+        ("chat/completions", "openai/gpt-oss-120b", False),
+    ],
+)
+def test_a_model_that_must_reason_is_asked_again_and_remembered(preset, openrouter, path, model, stream):
+    openrouter.script({"status": 503, "times": 3}, {"text": "At last."})  # one goes to what is refused
+    off = {"thinking": {"type": "disabled"}} if path == "messages" else {"reasoning": {"enabled": False}}
+    for _ in range(2):
+        answer = httpx.post(f"{preset.url}/v1/{path}", json=ASK | off | {"model": model, "stream": stream})
+        assert answer.status_code == 200
+    told = [seen["body"]["reasoning"] for seen in openrouter.requests("chat")]
+    assert told == [{"enabled": False}] + 4 * [{"effort": "low", "exclude": True}]  # two are usual retries
+
+
+def test_a_model_known_to_reason_is_never_told_not_to(preset, openrouter):
+    assert post(preset, ASK | {"thinking": {"type": "disabled"}}).status_code == 200
+    (seen,) = openrouter.requests("chat")
+    assert seen["body"]["reasoning"] == {"effort": "low", "exclude": True}
 
 
 def test_a_stream_that_is_late_after_tool_results_is_tried_again(preset, openrouter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from coordinators.lanes import BackendLanes, Cooling
@@ -9,6 +10,7 @@ from tasks.backend import Reply, Route, Target
 from tasks.count import count_input_tokens
 from tasks.exchange import Exchange
 from wire.dialects import ANTHROPIC
+from wire.signature import pack_details
 
 BODY = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "Hello"}]}
 TARGET = Target("claude-opus-4-6", "claude-opus-4-6", "messages", "KEY", "stub", ANTHROPIC, counts=True)
@@ -22,8 +24,10 @@ class Counting:
 
     def __init__(self, status):
         self.status = status
+        self.sent = {}
 
     async def count_tokens(self, outgoing):
+        self.sent = orjson.loads(outgoing.payload)
         return Reply(self.status, {}, b'{"input_tokens": 77}')
 
 
@@ -52,3 +56,13 @@ async def test_counts_that_fail_shut_nobody_out():
         count = count_input_tokens.fn(BODY, Route(TARGET, lanes), Ours(), Exchange("r", {}, b"{}", BODY))
         assert await count == 5
     assert lanes.state()["state"] == "closed"
+
+
+async def test_a_conversation_is_counted_without_our_signatures():
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": pack_details([], "openai/gpt-5")}
+    said = {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello."}]}
+    body = BODY | {"messages": [*BODY["messages"], said, {"role": "user", "content": "And now?"}]}
+    backend = Counting(200)
+    route = Route(TARGET, BackendLanes([(backend, 1)], cooling=Cooling(after=1, seconds=60)))
+    assert await count_input_tokens.fn(body, route, Ours(), Exchange("r", {}, b"{}", body)) == 77
+    assert backend.sent["messages"][1]["content"] == [{"type": "text", "text": "Hello."}]

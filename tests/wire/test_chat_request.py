@@ -205,7 +205,35 @@ CASES = [
         {"tools": [tool("Later", defer_loading=True)], "tool_choice": {"type": "tool", "name": "Later"}},
         {"tools": [function("Later")], "tool_choice": {"type": "function", "function": {"name": "Later"}}},
     ),
+    Case(
+        "deferred and not loaded, and left to the model",
+        {"tools": [tool("Later", defer_loading=True)], "tool_choice": {"type": "auto"}},
+    ),
+    Case(
+        "deferred and not loaded, beside web search",
+        {"tools": [WEB, tool("Later", defer_loading=True)], "tool_choice": {"type": "any"}},
+        {"plugins": [{"id": "web"}]},
+    ),
     Case("web search", {"tools": [WEB]}, {"plugins": [{"id": "web"}]}),
+    Case(
+        "web search, demanded",
+        {"tools": [WEB], "tool_choice": {"type": "tool", "name": "web_search"}},
+        {"plugins": [{"id": "web"}]},
+    ),
+    Case("web search, forbidden", {"tools": [WEB], "tool_choice": {"type": "none"}}),
+    Case(
+        "web search and a tool, forbidden, but for the client's own plugin",
+        {"tools": [WEB, tool()], "tool_choice": {"type": "none"}, "plugins": [{"id": "web"}]},
+        {"tools": [function("Read")], "tool_choice": "none", "plugins": [{"id": "web"}]},
+    ),
+    Case(
+        "web search beside a tool that is demanded",
+        {"tools": [WEB, tool()], "tool_choice": {"type": "tool", "name": "Read"}},
+        {
+            "tools": [function("Read")],
+            "tool_choice": {"type": "function", "function": {"name": "Read"}},
+        },
+    ),
     Case(
         "web search with everything, beside a tool and a plugin",
         {
@@ -270,6 +298,7 @@ def test_fields(case: Case) -> None:
 
 
 REFUSED = {
+    "tool_choice": {"tools": [tool("Later", defer_loading=True)], "tool_choice": {"type": "any"}},
     "thinking.type": {"thinking": {"type": "sideways"}},
     "output_config.format.type": {"output_config": {"format": {"type": "grammar"}}},
     "tools.0": {"tools": [{"type": "bash_20250124", "name": "bash"}]},
@@ -323,13 +352,6 @@ def test_effort_of_a_system_message_has_the_last_word() -> None:
         {"role": "system", "content": "o", "output_config": 5},
     ]
     assert chat_of(*told, output_config={"effort": "low"})["reasoning"] == {"effort": "high"}
-
-
-def test_a_model_that_must_reason_is_not_told_not_to() -> None:
-    body = request(thinking={"type": "disabled"})
-    chat, _ = to_chat(body, model="openai/gpt-5", must_reason=True)
-    assert chat["reasoning"] == {"effort": "low", "exclude": True}
-    assert "reasoning" not in to_chat(request(), model="openai/gpt-5", must_reason=True)[0]
 
 
 LOADED = {

@@ -13,8 +13,9 @@ from tests.wire.requests import EPHEMERAL, PDF, PNG
 from tests.wire.test_openai_check import CALL, CALLS, CALLS_OLD, GOOD, HI, SAYS, TOOL, body, part
 from wire.check import check_request
 from wire.errors import InvalidRequest, UnsupportedContent
-from wire.openai_request import FATES, JSON_ONLY, MOST_TOKENS, from_openai, unsealed
+from wire.openai_request import FATES, JSON_ONLY, MOST_TOKENS, from_openai
 from wire.signature import pack_details
+from wire.unsealing import unsealed
 
 DETAIL = {"type": "reasoning.text", "text": "Hm.", "format": "openai-responses-v1", "index": 0}
 SIGNED = {"type": "reasoning.text", "text": "Hm.", "signature": "sig", "format": "anthropic-claude-v1"}
@@ -361,7 +362,7 @@ def test_what_was_sealed_here_is_not_for_anthropics_servers() -> None:
         {"role": "assistant", "content": None, "reasoning_details": [HIDDEN]},
         {"role": "system", "content": "x"},
     )
-    said = [message["content"] for message in unsealed(converted(given))["messages"]]
+    said = [message["content"] for message in unsealed(converted(given), "claude-opus-4-6")["messages"]]
     assert said == [
         "hi",
         [{"type": "thinking", "thinking": "Hm.", "signature": "sig"}, {"type": "text", "text": "hello"}],
