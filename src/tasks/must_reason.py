@@ -7,10 +7,10 @@ the words that such a model takes.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec.structs import replace
 
 from wire.check import encode_body
 from wire.errors import InvalidRequest
@@ -59,8 +59,9 @@ def reworded(outgoing: Outgoing, refusal: GatewayError) -> Outgoing | None:
 
     The model is remembered, for the requests to come. What is given has no such second chance.
     """
-    models = outgoing.must_reason
-    if models is None or not isinstance(refusal, InvalidRequest) or not _says_so(refusal.message):
+    if not isinstance(refusal, InvalidRequest) or (models := outgoing.must_reason) is None:
+        return None
+    if not _says_so(refusal.message):
         return None
     models.learn(outgoing.context.upstream_model)
     chat: dict[str, Any] = orjson.loads(outgoing.payload)
