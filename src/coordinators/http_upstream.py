@@ -168,10 +168,12 @@ def _told(error: aiohttp.ClientError | OSError, silence: str) -> GatewayError:
     """Give aiohttp's error as ours; all of them may pass on another try."""
     if isinstance(error, TimeoutError):
         # aiohttp's own time-outs are TimeoutErrors too; which one it was is told by its class.
-        what = "no connection in time" if isinstance(error, aiohttp.ConnectionTimeoutError) else silence
-        return UpstreamTimeout(f"upstream: {what}", retryable=True)
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return UpstreamTimeout("upstream: no connection in time", retryable=True, unreached=True)
+        return UpstreamTimeout(f"upstream: {silence}", retryable=True)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamFailed(f"upstream: cannot connect to {error.host}:{error.port}", retryable=True)
+        told = f"upstream: cannot connect to {error.host}:{error.port}"
+        return UpstreamFailed(told, retryable=True, unreached=True)
     return UpstreamFailed(f"upstream: the connection broke ({type(error).__name__})", retryable=True)
 
 

@@ -91,13 +91,15 @@ async def attempt(
 ) -> T:
     """Await `call` up to `1 + retries` times; raises the last error, or one not worth a retry.
 
-    A key that is refused or at its limit hands over to the next one at once, and that is no retry.
+    What fails counts against the lane, or the model on it. A key that is refused or at its limit hands over
+    to the next one at once, and that is no retry.
     """
     failure: GatewayError | None = None
+    model = outgoing.context.upstream_model
     tried = 0
     while True:
         try:
-            lane = backend.pick()
+            lane = backend.pick(model)
         except GatewayError as shut:
             raise failure or shut from None
         exchange.attempts += 1
@@ -106,9 +108,9 @@ async def attempt(
         except GatewayError as error:
             failure = error
         else:
-            lane.succeeded()
+            lane.succeeded(model)
             return result
-        if lane.failed(failure):
+        if lane.failed(failure, model):
             continue
         pause = patience.pause(tried, failure.retry_after)
         longest = patience.wait_before_next if exchange.has_next else patience.longest_wait

@@ -6,10 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
-from coordinators.http_upstream import HttpUpstream, Timeouts, _Deadline
-from wire.errors import UpstreamTimeout
+from coordinators.http_upstream import HttpUpstream, Timeouts, _Deadline, _told
+from wire.errors import UpstreamFailed, UpstreamTimeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,6 +50,19 @@ async def test_a_call_that_takes_too_long_is_a_time_out_and_no_cancellation() ->
         with pytest.raises(UpstreamTimeout, match=r"no whole answer within 0\.05 s"):
             await http.post(url, b"{}", {})
         assert cancels() == 0
+
+
+async def test_only_what_has_no_connection_is_unreached() -> None:
+    """The rest may be about the model that was asked for."""
+    async with silent(0.05) as (http, url):
+        with pytest.raises(UpstreamTimeout) as late:
+            await http.post(url, b"{}", {})
+        assert not late.value.unreached
+        with pytest.raises(UpstreamFailed, match="cannot connect") as nobody:
+            await http.post("http://127.0.0.1:9/", b"{}", {})
+        assert nobody.value.unreached
+    in_vain = _told(aiohttp.ConnectionTimeoutError(), "silent")
+    assert (type(in_vain), in_vain.unreached) == (UpstreamTimeout, True)
 
 
 async def test_who_cancels_a_call_is_obeyed() -> None:
