@@ -1,6 +1,6 @@
 """The backends' states in the Prefect UI.
 
-A run each time a backend, or a model there, begins to cool down or is back. The runs' tables are versions of one
+A run each time one, or a model there, begins to cool down or is back. The runs' tables are versions of one
 artifact, `backends`, whose latest says how all of them are.
 """
 

@@ -119,6 +119,22 @@ def test_a_megabyte_is_counted(chat_process):
     assert answer.json()["input_tokens"] > 100_000
 
 
+def test_all_that_a_model_reads_is_counted(chat_process):
+    def counted(*blocks, **more):
+        body = {"model": "big", "messages": [{"role": "user", "content": list(blocks)}], **more}
+        return httpx.post(f"{chat_process.url}/v1/messages/count_tokens", json=body).json()["input_tokens"]
+
+    hello = {"type": "text", "text": "Hello"}
+    found = {"type": "search_result", "source": "https://a", "title": "A"}
+    bare = counted(hello)
+    assert counted(hello, found | {"content": [{"type": "text", "text": "word " * 500}]}) > bare + 500
+    schema = {"type": "object", "properties": {"a": {"type": "string", "description": "word " * 500}}}
+    wanted = {"type": "json_schema", "schema": schema}
+    assert counted(hello, output_config={"format": wanted}) > bare + 500
+    assert counted(hello, output_format=wanted) > bare + 500
+    assert counted(hello, output_config={"effort": "low"}) == bare
+
+
 def test_a_count_of_what_is_nested_too_deeply_is_refused(chat_process):
     given = "x"
     for _ in range(300):
