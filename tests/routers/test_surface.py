@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 
 import anthropic
 import httpx
@@ -48,6 +50,22 @@ def test_routes(chat_process, openrouter, method, path, status):
         error = answer.json()
         assert error["type"] == "error"
         assert error["request_id"] == answer.headers["request-id"]
+
+
+@pytest.mark.parametrize("sent", [b"FOO /v1/messages HTTP/1.1\r\nhost: x\r\n\r\n", b"nonsense\r\n\r\n"])
+def test_what_is_no_http_is_refused_like_all_else(chat_process, sent):
+    url = httpx.URL(chat_process.url)
+    with socket.create_connection((url.host, url.port), timeout=10) as connection:
+        connection.sendall(sent)
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines)
+    told = json.loads(body)
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert (headers["content-type"], headers["content-length"]) == ("application/json", str(len(body)))
+    assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
+    assert told["request_id"] == headers["request-id"]
 
 
 def test_405_says_what_is_allowed(chat_process):
