@@ -89,11 +89,13 @@ class BackendLanes:
         lane = self._only
         if lane is None:
             lane = self._best(model)
-        elif not lane.admits(model):
+        elif (lane.failing or not lane.breaker.admits()) and not lane.admits(model):
             lane = None
         if lane is None:
             raise min(self._lanes, key=lambda one: one.remaining(model)).shut(model)
-        lane.enter(model)
+        lane.breaker.enter()
+        if lane.failing:
+            lane.models.enter(model)
         return lane
 
     def _best(self, model: str) -> BackendLane | None:
@@ -156,7 +158,17 @@ class BackendLanes:
 class BackendLane:
     """One key's way to the backend (`tasks.backend.Lane`)."""
 
-    __slots__ = ("_lanes", "_places", "_shut_by", "backend", "breaker", "credit", "models", "weight")
+    __slots__ = (
+        "_lanes",
+        "_places",
+        "_shut_by",
+        "backend",
+        "breaker",
+        "credit",
+        "failing",
+        "models",
+        "weight",
+    )
 
     def __init__(self, lanes: BackendLanes, backend: Backend, weight: int, cooling: Cooling) -> None:
         self._lanes = lanes
@@ -165,6 +177,7 @@ class BackendLane:
         self.backend = backend
         self.breaker = Breaker(after=cooling.after, seconds=cooling.seconds)
         self.models = FailingModels(after=cooling.after, seconds=cooling.seconds)
+        self.failing = self.models.breakers  # looked at by every request
         self.weight = weight
         self.credit = 0
 
@@ -200,20 +213,11 @@ class BackendLane:
 
     def admits(self, model: str) -> bool:
         """Say whether a call to a model may go this way."""
-        failing = self.models.find(model)
-        return self.breaker.admits() and (failing is None or failing.admits())
-
-    def enter(self, model: str) -> None:
-        """Take the admission, which may make this call the trial of the lane, the model or both."""
-        self.breaker.enter()
-        failing = self.models.find(model)
-        if failing is not None:
-            failing.enter()
+        return self.breaker.admits() and (not self.failing or self.models.admits(model))
 
     def remaining(self, model: str) -> float:
         """Give the seconds until a call to a model may go this way."""
-        failing = self.models.find(model)
-        return max(self.breaker.remaining, 0.0 if failing is None else failing.remaining)
+        return max(self.breaker.remaining, self.models.remaining(model))
 
     def models_shut(self) -> set[str]:
         """Give the models that are cooling down here."""
@@ -221,8 +225,9 @@ class BackendLane:
 
     def succeeded(self, model: str) -> None:
         """Say that the backend answered."""
-        self._reached()
-        if self.models.succeed(model):
+        if self.breaker.succeed():
+            self._lanes.changed()
+        if self.failing and self.models.succeed(model):
             self._lanes.changed(model)
 
     def failed(self, error: GatewayError, model: str) -> bool:
@@ -249,10 +254,6 @@ class BackendLane:
         """Say whether another lane can go on. While this one admits calls, it might be picked without end."""
         return not self.admits(model) and self._lanes.others_than(self, model)
 
-    def _reached(self) -> None:
-        if self.breaker.succeed():
-            self._lanes.changed()
-
     def _fail(self, error: GatewayError, *, at_once: bool = False) -> None:
         """Count it against the way as a whole."""
         self._shut_by = error
@@ -266,8 +267,8 @@ class BackendLane:
 
         Not so a refused key, of which an overloaded upstream may not have thought.
         """
-        if not isinstance(self._shut_by, _ABOUT_THE_KEY):
-            self._reached()
+        if not isinstance(self._shut_by, _ABOUT_THE_KEY) and self.breaker.succeed():
+            self._lanes.changed()
         name = type(error).__name__
         self.breaker.note(name)
         if self.models.fail(model, name, at_once=at_once, seconds=seconds):
@@ -276,7 +277,7 @@ class BackendLane:
     def shut(self, model: str) -> GatewayError:
         """Give the error for a request that finds every lane cooling down: about the key, if that is why."""
         wait = min(_LONGEST_WAIT, max(1.0, math.ceil(self.remaining(model))))
-        failing = self.models.find(model)
+        failing = self.failing.get(model)
         if self.breaker.admits() and failing is not None:
             return Overloaded(
                 f"{model} failed again and again at {self._lanes.name} ({failing.last_error}) "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from coordinators import breaker
 from coordinators.failing_models import MOST_MODELS
 from coordinators.lanes import BackendLanes, Cooling
 from coordinators.places import NoPlace, Places
@@ -107,9 +110,19 @@ def test_a_model_is_tried_again_and_closed_by_its_own_answer():
     lanes = lanes_of(1, after=1, seconds=0)
     fail(lanes, UpstreamFailed("x"))
     lanes.pick("other").succeeded("other")
-    assert lanes._lanes[0].models.find("m").state == "half_open"
+    assert lanes._lanes[0].failing["m"].state == "half_open"
     lanes.pick("m").succeeded("m")
-    assert lanes._lanes[0].models.find("m") is None
+    assert lanes._lanes[0].failing == {}
+
+
+def test_only_one_call_tries_a_model_again(monkeypatch):
+    lanes = lanes_of(1, after=1, seconds=10)
+    fail(lanes, UpstreamFailed("x"))
+    later = time.monotonic() + 11
+    monkeypatch.setattr(breaker.time, "monotonic", lambda: later)
+    lanes.pick("m")
+    with pytest.raises(Overloaded):
+        lanes.pick("m")
 
 
 def test_an_answer_about_a_model_says_that_the_backend_is_there_again():
