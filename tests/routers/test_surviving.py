@@ -186,9 +186,11 @@ def test_a_model_that_fails_shuts_out_no_other(openrouter):
         others = [post(gateway, model).status_code for model in ("openai/gpt-5", "claude-sonnet-4")]
         part = httpx.get(f"{gateway.url}/health/detailed").json()["parts"]["backend:openrouter"]
         metrics = httpx.get(f"{gateway.url}/metrics").text
+        page = httpx.get(f"{gateway.url}/overview").text
     assert (broken, others) == ([529] * 3, [200, 200])
     assert (part["state"], part["models_shut"]) == ("ok", ["some/broken"])
     assert 'headgate_backend_models_shut{backend="openrouter"} 1.0' in metrics
+    assert "left alone: some/broken" in page
 
 
 def test_a_backend_that_cannot_be_reached_is_left_alone_for_every_model(openrouter):
