@@ -1,6 +1,7 @@
-"""The backends' states in the Prefect UI: a run each time one begins to cool down or is back.
+"""The backends' states in the Prefect UI.
 
-The runs' tables are versions of one artifact, `backends`, whose latest says how all of them are.
+A run each time one, or a model there, begins to cool down or is back. The runs' tables are versions of one
+artifact, `backends`, whose latest says how all of them are.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ class BackendReports:
         for backend in self._backends:
             backend.on_change = self.record
 
-    def record(self, changed: BackendLanes) -> None:
-        """Record the states of all backends; the run failed if the one that changed is cooling down."""
-        state = changed.state()["state"]
+    def record(self, changed: BackendLanes, model: str) -> None:
+        """Record the states of all backends; the run failed if what changed is cooling down.
+
+        `model` is the one whose state changed, or `NO_MODEL` if it is the backend's.
+        """
+        state = _state_of(changed, model)
         run = Run(
             ARTIFACT,
-            name=f"{changed.name}-{state}",
+            name=f"{changed.name}-{model}-{state}" if model else f"{changed.name}-{state}",
             tags=[ARTIFACT, changed.name, state],
             sink=self._sink,
             keep=True,
@@ -44,9 +48,17 @@ class BackendReports:
         run.finish("completed" if state == "closed" else "failed", summary=summary)
 
 
+def _state_of(changed: BackendLanes, model: str) -> str:
+    told = changed.state()
+    if not model:
+        return str(told["state"])
+    return "open" if model in told["models_shut"] else "closed"
+
+
 def _rows(state: dict[str, Any]) -> dict[str, str]:
     several = len(state["keys"]) > 1
-    return {
+    models = {f"{state['name']}, {model}": "open" for model in state["models_shut"]}
+    return models | {
         f"{state['name']}, key {lane['key']}" if several else state["name"]: (
             lane["state"]
             if lane["last_error"] is None

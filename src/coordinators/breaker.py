@@ -64,10 +64,14 @@ class Breaker:
         `seconds` is a pause that the upstream asked for. True if it was closed before and is open now.
         """
         opened = self._opened
-        self.last_error = error
-        self.failed_at = time.time()
+        self.note(error)
         self._failures += 1
         if self._after and (at_once or self._opened or self._failures >= self._after):
             self._opened = True
             self._until = time.monotonic() + (self._seconds if seconds is None else seconds)
         return self._opened and not opened
+
+    def note(self, error: str) -> None:
+        """Keep an error's name and its time, for who asks what went wrong last, and count nothing."""
+        self.last_error = error
+        self.failed_at = time.time()

@@ -46,6 +46,8 @@ class Counter:
     async def count(self, body: Json, model: str) -> int:
         """Give the request's input tokens; raises CounterUnavailable, or InvalidRequest with a path."""
         counted = {name: body[name] for name in _COUNTED_FIELDS if body.get(name)}
+        if wanted := (body.get("output_config") or {}).get("format") or body.get("output_format"):
+            counted["output_config"] = {"format": wanted}  # its other fields ask for no tokens
         frame = encode_body(counted)
         key = hashlib.sha256(model.encode() + b"\0" + frame).digest()
         if (known := self._known.get(key)) is not None:

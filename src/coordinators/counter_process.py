@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from coordinators.countable import Countable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,44 +24,24 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 FRAME_LIMIT = 64 * 1024 * 1024
 
 
-def chat_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give Anthropic tools in the form that LiteLLM's counter takes; server tools by name only."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": tool.get("name", tool.get("type", "")),
-                "description": tool.get("description") or "",
-                "parameters": tool.get("input_schema") or {"type": "object", "properties": {}},
-            },
-        }
-        for tool in tools
-    ]
-
-
-def messages_with_system(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put the system prompt in front of the messages, as the counter expects it."""
-    messages: list[dict[str, Any]] = list(body.get("messages") or [])
-    if system := body.get("system"):
-        messages.insert(0, {"role": "system", "content": system})
-    return messages
-
-
-def has_remote_image(messages: list[dict[str, Any]]) -> bool:
-    """Say whether any image is given by URL: the counter must then guess, not fetch it."""
-    return b'"type":"url"' in orjson.dumps(messages)
-
-
 def count(body: dict[str, Any], model: str, token_counter: Callable[..., int]) -> int:
-    """Count system, messages, tools and images of one request."""
-    messages = messages_with_system(body)
-    return token_counter(
-        model=model,
-        messages=messages,
-        tools=chat_tools(body.get("tools") or []) or None,
-        use_default_image_token_count=has_remote_image(messages),
-        default_token_count=0,
-    )
+    """Count system, messages, tools, images, documents and the wanted format of one request."""
+    told = Countable(body)
+    messages: dict[str, Any] = {
+        "model": model,
+        "messages": told.messages,
+        "use_default_image_token_count": told.guesses,
+        "default_token_count": 0,
+    }
+    try:
+        tokens = token_counter(**messages, tools=told.tools or None)
+    except (AttributeError, KeyError, TypeError):
+        # It reads only plain schemas: not an array without `items`, nor `true` in a schema's place.
+        tools = orjson.dumps(told.tools).decode()
+        tokens = token_counter(**messages) + token_counter(model=model, text=tools)
+    if told.text:
+        tokens += token_counter(model=model, text=told.text)
+    return tokens + told.tokens
 
 
 def load_token_counter() -> Callable[..., int]:

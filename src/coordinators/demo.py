@@ -4,7 +4,8 @@
 
 `headgate serve` starts it when no backend is configured, so that the whole pipeline runs for real. What it
 does is asked for in the last user message: `demo tool [NAME]` calls a tool that was offered, `demo error 429`
-(any status), `demo error midstream` and `demo error cut` fail. With `--parent-pipe` it ends when stdin does.
+(any status), `demo error midstream` and `demo error cut` fail. A `tool_choice` that demands a call gets one.
+With `--parent-pipe` it ends when stdin does.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ Json: TypeAlias = dict[str, Any]
 
 MAX_DEPTH = 8
 SAYS = "This is Headgate's demo backend, not a model; nothing left this machine."
+HINT = "What else it does when asked is in docs/04-operations.md."
 MORE = "Set OPENROUTER_API_KEY and start Headgate again to reach a real one."
 
 
@@ -68,9 +69,22 @@ def question(messages: list[Json]) -> tuple[str, bool]:
 
 def offered(body: Json) -> dict[str, Json]:
     """Give the schemas of the tools that can be called, by name."""
+    if body.get("tool_choice") in ("none", {"type": "none"}):
+        return {}
     tools = [tool.get("function", tool) for tool in body.get("tools", []) if not tool.get("defer_loading")]
     schemas = {tool["name"]: tool.get("parameters") or tool.get("input_schema") for tool in tools}
     return {name: schema for name, schema in schemas.items() if schema}
+
+
+def forced_tool(body: Json, tools: Json) -> str | None:
+    """Name the tool that `tool_choice` demands: the one it names if it is offered, else the first."""
+    choice = body.get("tool_choice")
+    kind, named = choice, None
+    if isinstance(choice, dict):
+        kind, named = choice.get("type"), choice.get("name") or choice.get("function", {}).get("name")
+    if kind not in ("any", "required", "tool", "function") or not tools:
+        return None
+    return named if named in tools else next(iter(tools))
 
 
 def wanted_schema(body: Json) -> Json | None:
@@ -139,8 +153,11 @@ def reply_to(body: Json, size: int) -> Reply:
     if thinks(body):
         reply.reasoning = "The demo backend pretends to think about it for a moment."
     tools, schema = offered(body), wanted_schema(body)
+    forced = forced_tool(body, tools)
     short = asked.strip()[:80]
-    if schema:
+    if forced:
+        reply.text, reply.tool = f"{SAYS} It calls {forced} now.", (forced, example(tools[forced]))
+    elif schema:
         reply.text = orjson.dumps(example(schema)).decode()
     elif is_result:
         reply.text = f"{SAYS} The tool answered: “{short}”. {MORE}"
@@ -148,7 +165,7 @@ def reply_to(body: Json, size: int) -> Reply:
         name = next((name for name in tools if f"demo tool {name}" in asked), next(iter(tools)))
         reply.text, reply.tool = f"{SAYS} It calls {name} now.", (name, example(tools[name]))
     else:
-        reply.text = f"{SAYS} You said: “{short}”. {MORE}"
+        reply.text = f"{SAYS} You said: “{short}”. {MORE} {HINT}"
     most = body.get("max_tokens") or body.get("max_completion_tokens")
     if most and len(reply.text) > 4 * most:
         reply.text, reply.cut = reply.text[: 4 * most], True

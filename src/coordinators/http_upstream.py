@@ -172,11 +172,12 @@ def _told(error: aiohttp.ClientError | OSError, silence: str) -> GatewayError:
     """
     # aiohttp's own time-outs are TimeoutErrors too; which one it was is told by its class.
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return UpstreamTimeout("upstream: no connection in time", retryable=True)
+        return UpstreamTimeout("upstream: no connection in time", retryable=True, unreached=True)
     if isinstance(error, TimeoutError):
         return UpstreamTimeout(f"upstream: {silence}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamFailed(f"upstream: cannot connect to {error.host}:{error.port}", retryable=True)
+        told = f"upstream: cannot connect to {error.host}:{error.port}"
+        return UpstreamFailed(told, retryable=True, unreached=True)
     return UpstreamFailed(f"upstream: the connection broke ({type(error).__name__})", retryable=True)
 
 

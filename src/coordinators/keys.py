@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from typing import TYPE_CHECKING
@@ -78,7 +77,8 @@ class ClientKeys:
     def check(self, headers: Mapping[str, str]) -> str:
         """Give the tenant's name, a digest of the key; raises AuthenticationFailed.
 
-        Keys are looked up by their digests, of which nobody can choose one: it need not take equal time.
+        Any key that was sent will do: some clients send a key of another service beside ours. Keys are looked
+        up by their digests, of which nobody can choose one: it need not take equal time.
         """
         if not self.required:
             return ANYONE
@@ -86,26 +86,29 @@ class ClientKeys:
         if not given:
             self.refused += 1
             raise AuthenticationFailed("no key was sent: use x-api-key, or authorization: Bearer")
-        digest = digest_of(given)
-        if (tenant := self._own.get(digest)) is not None:
-            return tenant
-        if (key := self._stored.get(digest)) is not None:
-            reason = key.why_not(time.time())
-            if reason is None:
-                return key.id
+        refusal: str | None = None
+        for digest in map(digest_of, given):
+            if (tenant := self._own.get(digest)) is not None:
+                return tenant
+            if (key := self._stored.get(digest)) is not None:
+                reason = key.why_not(time.time())
+                if reason is None:
+                    return key.id
+                refusal = f"the key that was sent, {key.name!r}, {reason}"
+        if refusal is not None:
             self.refused += 1
-            raise AuthenticationFailed(f"the key that was sent, {key.name!r}, {reason}")
+            raise AuthenticationFailed(refusal)
         if self.closed:
             raise Overloaded("the gateway cannot read its client keys now; try again later", retry_after=5)
         self.refused += 1
         raise AuthenticationFailed("the key that was sent is not one of this gateway's")
 
 
-def _presented(headers: Mapping[str, str]) -> str:
-    if key := headers.get("x-api-key"):
-        return key.strip()
+def _presented(headers: Mapping[str, str]) -> list[str]:
+    """Give the keys that were sent: two at most, `x-api-key` first."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    sent = (headers.get("x-api-key", ""), token if scheme.lower() == "bearer" else "")
+    return [key for one in sent if (key := one.strip())]
 
 
 class AdminKeys:
@@ -116,15 +119,15 @@ class AdminKeys:
     """
 
     def __init__(self, keys: Iterable[str], *, clients: Callable[[], bool]) -> None:
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._digests = [digest_of(key) for key in keys]
         self._clients = clients
 
     def check(self, headers: Mapping[str, str], peer: str | None) -> None:
         """Let the request pass; raises AuthenticationFailed or PermissionDenied. `peer` is its address."""
         if self._digests:
-            given = headers.get("x-headgate-admin-key", "").strip() or _presented(headers)
-            digest = hashlib.sha256(given.encode()).digest()
-            matches = [hmac.compare_digest(digest, known) for known in self._digests]
+            admin = headers.get("x-headgate-admin-key", "").strip()
+            digests = [digest_of(key) for key in ([admin] if admin else _presented(headers))]
+            matches = [hmac.compare_digest(given, known) for given in digests for known in self._digests]
             if not any(matches):
                 raise AuthenticationFailed("this needs one of HEADGATE_ADMIN_KEYS, as x-headgate-admin-key")
         elif self._clients():

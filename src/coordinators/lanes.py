@@ -1,6 +1,7 @@
 """The ways to one backend: a lane for each of its keys, and the places they share.
 
-What the flows see of a backend is this. A lane that fails cools down by itself; the others go on.
+What the flows see of a backend is this. A lane that fails cools down by itself; the others go on. So does a
+model on a lane: what an upstream answers is about the model, what keeps us from asking it is about the lane.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from coordinators.breaker import Breaker
+from coordinators.failing_models import FailingModels
 from coordinators.places import NoPlace, Places
 from coordinators.scrubbing import without_password
+from tasks.backend import NO_MODEL
 from wire.errors import (
     BillingRequired,
     KeyRefused,
@@ -29,13 +32,13 @@ if TYPE_CHECKING:
     from wire.errors import GatewayError
 
 _ABOUT_THE_KEY = (KeyRefused, BillingRequired)
-_ABOUT_THE_BACKEND = (UpstreamFailed, UpstreamTimeout, Overloaded)
+_ABOUT_THE_MODEL = (UpstreamFailed, UpstreamTimeout, Overloaded)
 _LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cooling:
-    """When a lane cools down: after so many failures in a row (0: never), for so many seconds."""
+    """When a lane or a model on it cools down: after so many failures in a row (0: never), for how long."""
 
     after: int = 5
     seconds: float = 30.0
@@ -62,7 +65,7 @@ class BackendLanes:
         self._lanes = [BackendLane(self, backend, weight, cooling) for backend, weight in backends]
         self._only = self._lanes[0] if len(self._lanes) == 1 else None
         self._first = first
-        self.on_change: Callable[[BackendLanes], None] | None = None
+        self.on_change: Callable[[BackendLanes, str], None] | None = None
 
     @property
     def size(self) -> int:
@@ -79,26 +82,28 @@ class BackendLanes:
 
     async def list_models(self, seconds: float) -> Reply:
         """Fetch the backend's list of models with a key that works."""
-        return await (self._best() or self._lanes[0]).backend.list_models(seconds)
+        return await (self._best(NO_MODEL) or self._lanes[0]).backend.list_models(seconds)
 
-    def pick(self) -> BackendLane:
-        """Pick the lane for one attempt; raises what keeps it shut if all are cooling down."""
+    def pick(self, model: str) -> BackendLane:
+        """Pick the lane for one attempt at a model; raises what keeps it shut if all are cooling down."""
         lane = self._only
         if lane is None:
-            lane = self._best()
-        elif not lane.breaker.admits():
+            lane = self._best(model)
+        elif (lane.failing or not lane.breaker.admits()) and not lane.admits(model):
             lane = None
         if lane is None:
-            raise min(self._lanes, key=lambda one: one.breaker.remaining).shut()
+            raise min(self._lanes, key=lambda one: one.remaining(model)).shut(model)
         lane.breaker.enter()
+        if lane.failing:
+            lane.models.enter(model)
         return lane
 
-    def _best(self) -> BackendLane | None:
+    def _best(self, model: str) -> BackendLane | None:
         """Share attempts by weight, evenly spread: the lane with the most credit goes, and pays for all."""
         best: BackendLane | None = None
         total = 0
         for lane in self._lanes:
-            if lane.breaker.admits():
+            if lane.admits(model):
                 total += lane.weight
                 lane.credit += lane.weight
                 if best is None or lane.credit > best.credit:
@@ -107,26 +112,35 @@ class BackendLanes:
             best.credit -= total
         return best
 
-    def changed(self) -> None:
-        """Tell who wants to know that a lane began to cool down, or is back."""
+    def changed(self, model: str = NO_MODEL) -> None:
+        """Tell who wants to know that a lane, or a model on it, began to cool down, or is back."""
         if self.on_change is not None:
-            self.on_change(self)
+            self.on_change(self, model)
 
-    def others_than(self, lane: BackendLane) -> bool:
+    def others_than(self, lane: BackendLane, model: str) -> bool:
         """Say whether another lane admits a call now."""
-        return any(one.breaker.admits() for one in self._lanes if one is not lane)
+        return any(one.admits(model) for one in self._lanes if one is not lane)
+
+    def models_shut(self) -> list[str]:
+        """Give the models that are cooling down on every lane which is not itself."""
+        shut = [lane.models_shut() for lane in self._lanes if lane.breaker.state != "open"]
+        return sorted(set.intersection(*shut)) if shut else []
 
     def load(self) -> dict[str, Any]:
-        """Give what the metrics show: each lane's state, the calls under way and those that wait."""
+        """Give what the metrics show: each lane's state, models shut, calls under way and those that wait."""
         return {
             "name": self.name,
             "lanes": [lane.breaker.state for lane in self._lanes],
+            "models_shut": sum(len(lane.models_shut()) for lane in self._lanes),
             "running": self.places.running,
             "waiting": self.places.waiting,
         }
 
     def state(self) -> dict[str, Any]:
-        """Give what `/health/detailed` shows: keys by number, never themselves."""
+        """Give what `/health/detailed` shows: keys by number, never themselves.
+
+        `state` is that of the best lane as a whole; `models_shut` are those that no lane may be asked for.
+        """
         lanes = [{"key": number, **lane.state()} for number, lane in enumerate(self._lanes, 1)]
         states = {lane["state"] for lane in lanes}
         best = next(state for state in ("closed", "half_open", "open") if state in states)
@@ -134,6 +148,7 @@ class BackendLanes:
             "name": self.name,
             "base_url": without_password(self.base_url),
             "state": best,
+            "models_shut": self.models_shut(),
             "running": self.places.running,
             "waiting": self.places.waiting,
             "keys": lanes,
@@ -143,7 +158,17 @@ class BackendLanes:
 class BackendLane:
     """One key's way to the backend (`tasks.backend.Lane`)."""
 
-    __slots__ = ("_lanes", "_places", "_shut_by", "backend", "breaker", "credit", "weight")
+    __slots__ = (
+        "_lanes",
+        "_places",
+        "_shut_by",
+        "backend",
+        "breaker",
+        "credit",
+        "failing",
+        "models",
+        "weight",
+    )
 
     def __init__(self, lanes: BackendLanes, backend: Backend, weight: int, cooling: Cooling) -> None:
         self._lanes = lanes
@@ -151,6 +176,8 @@ class BackendLane:
         self._shut_by: GatewayError | None = None
         self.backend = backend
         self.breaker = Breaker(after=cooling.after, seconds=cooling.seconds)
+        self.models = FailingModels(after=cooling.after, seconds=cooling.seconds)
+        self.failing = self.models.breakers  # looked at by every request
         self.weight = weight
         self.credit = 0
 
@@ -184,34 +211,79 @@ class BackendLane:
         """Ask a backend that counts tokens; counts need no place."""
         return await cast("CountsTokens", self.backend).count_tokens(outgoing)
 
-    def succeeded(self) -> None:
+    def admits(self, model: str) -> bool:
+        """Say whether a call to a model may go this way."""
+        return self.breaker.admits() and (not self.failing or self.models.admits(model))
+
+    def remaining(self, model: str) -> float:
+        """Give the seconds until a call to a model may go this way."""
+        return max(self.breaker.remaining, self.models.remaining(model))
+
+    def models_shut(self) -> set[str]:
+        """Give the models that are cooling down here."""
+        return {model for model, breaker in self.models.left_alone().items() if breaker.state == "open"}
+
+    def succeeded(self, model: str) -> None:
         """Say that the backend answered."""
         if self.breaker.succeed():
             self._lanes.changed()
+        if self.failing and self.models.succeed(model):
+            self._lanes.changed(model)
 
-    def failed(self, error: GatewayError) -> bool:
+    def failed(self, error: GatewayError, model: str) -> bool:
         """Say what an attempt raised; True if the next key is to be tried at once."""
         several = self._lanes.size > 1
         if isinstance(error, NoPlace):
             return False
-        if isinstance(error, (*_ABOUT_THE_KEY, RateLimited)) and several:
-            wait = error.retry_after if isinstance(error, RateLimited) else None
-            self._fail(error, at_once=True, seconds=wait)
-            return self._lanes.others_than(self)
-        if isinstance(error, (*_ABOUT_THE_KEY, *_ABOUT_THE_BACKEND)):
+        if isinstance(error, _ABOUT_THE_KEY):
+            self._fail(error, at_once=several)
+            return several and self._hands_over(model)
+        if isinstance(error, RateLimited):
+            if several:
+                self._fail_at(model, error, at_once=True, seconds=error.retry_after)
+            return several and self._hands_over(model)
+        if error.unreached:
             self._fail(error)
-        elif not isinstance(error, RateLimited):
-            self.succeeded()  # it refused the request: so it is there
+        elif isinstance(error, _ABOUT_THE_MODEL):
+            self._fail_at(model, error)
+        else:
+            self.succeeded(model)  # it refused the request: so it is there
         return False
 
-    def _fail(self, error: GatewayError, *, at_once: bool = False, seconds: float | None = None) -> None:
+    def _hands_over(self, model: str) -> bool:
+        """Say whether another lane can go on. While this one admits calls, it might be picked without end."""
+        return not self.admits(model) and self._lanes.others_than(self, model)
+
+    def _fail(self, error: GatewayError, *, at_once: bool = False) -> None:
+        """Count it against the way as a whole."""
         self._shut_by = error
-        if self.breaker.fail(type(error).__name__, at_once=at_once, seconds=seconds):
+        if self.breaker.fail(type(error).__name__, at_once=at_once):
             self._lanes.changed()
 
-    def shut(self) -> GatewayError:
+    def _fail_at(
+        self, model: str, error: GatewayError, *, at_once: bool = False, seconds: float | None = None
+    ) -> None:
+        """Count it against the model. Somebody answered: what kept us from the backend is over.
+
+        Not so a refused key, of which an overloaded upstream may not have thought.
+        """
+        if not isinstance(self._shut_by, _ABOUT_THE_KEY) and self.breaker.succeed():
+            self._lanes.changed()
+        name = type(error).__name__
+        self.breaker.note(name)
+        if self.models.fail(model, name, at_once=at_once, seconds=seconds):
+            self._lanes.changed(model)
+
+    def shut(self, model: str) -> GatewayError:
         """Give the error for a request that finds every lane cooling down: about the key, if that is why."""
-        wait = min(_LONGEST_WAIT, max(1.0, math.ceil(self.breaker.remaining)))
+        wait = min(_LONGEST_WAIT, max(1.0, math.ceil(self.remaining(model))))
+        failing = self.failing.get(model)
+        if self.breaker.admits() and failing is not None:
+            return Overloaded(
+                f"{model} failed again and again at {self._lanes.name} ({failing.last_error}) "
+                f"and is left alone for {wait:g} s",
+                retry_after=wait,
+            )
         by = self._shut_by
         if isinstance(by, _ABOUT_THE_KEY):
             return type(by)(by.message, retry_after=wait)

@@ -219,17 +219,24 @@ def _backends(states: Iterable[tuple[Mapping[str, Any], bool]]) -> Iterable[Metr
     queued = GaugeMetricFamily(
         "headgate_backend_calls_queued", "Calls waiting for a place at a backend.", labels=("backend",)
     )
+    shut = GaugeMetricFamily(
+        "headgate_backend_models_shut",
+        "Models left alone on a way to a backend (one a key and web process) after failures.",
+        labels=("backend",),
+    )
     counts: dict[str, dict[str, int]] = {}
-    calls: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    calls: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for state, web in states:
         by_state = counts.setdefault(state["name"], dict.fromkeys(("closed", "half_open", "open"), 0))
         for lane in state["lanes"] if web else ():
             by_state[lane] += 1
         calls[state["name"]][0] += state["running"]
         calls[state["name"]][1] += state["waiting"]
+        calls[state["name"]][2] += state["models_shut"]
     for name, by_state in counts.items():
         for kind, count in by_state.items():
             lanes.add_metric((name, kind), count)
         busy.add_metric((name,), calls[name][0])
         queued.add_metric((name,), calls[name][1])
-    return (lanes, busy, queued)
+        shut.add_metric((name,), calls[name][2])
+    return (lanes, busy, queued, shut)

@@ -93,14 +93,16 @@ async def attempt(
 ) -> T:
     """Await `call` up to `1 + retries` times; raises the last error, or one not worth a retry.
 
-    A key that is refused or at its limit hands over to the next one at once, and that is no retry. Nor is
-    asking in other words, at once, a model that refuses to be told not to reason.
+    What fails counts against the lane, or the model on it. A key that is refused or at its limit hands over
+    to the next one at once, and that is no retry. Nor is asking in other words, at once, a model that refuses
+    to be told not to reason.
     """
     failure: GatewayError | None = None
+    model = outgoing.context.upstream_model
     tried = 0
     while True:
         try:
-            lane = backend.pick()
+            lane = backend.pick(model)
         except GatewayError as shut:
             raise failure or shut from None
         exchange.attempts += 1
@@ -109,12 +111,12 @@ async def attempt(
         except GatewayError as error:
             failure = error
         else:
-            lane.succeeded()
+            lane.succeeded(model)
             return result
-        if lane.failed(failure):
+        if lane.failed(failure, model):
             continue
         if (again := reworded(outgoing, failure)) is not None:
-            _note(f"{outgoing.context.upstream_model} must reason: asked again for as little as it can")
+            _note(f"{model} must reason: asked again for as little as it can")
             outgoing = again
             continue
         pause = patience.pause(tried, failure.retry_after)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headgate.settings import Settings
     from tasks.backend import Backend
 
+_NEVER = Cooling(after=0)  # the demo fails only when it is asked to
 _WEIGHT = re.compile(r"(.+?)(?:\*(\d{1,3}))?")
 
 
@@ -57,7 +58,7 @@ def assemble(
         [
             BackendLanes(
                 _with_each_key(name, settings, http, demo_url, library or LiteLLM(http)),
-                cooling=cooling,
+                cooling=_NEVER if name == BackendName.DEMO else cooling,
                 places=Places(name.prefix, limit=settings.concurrency, queue=settings.queue),
             )
             for name in (choice.backend, *choice.others)

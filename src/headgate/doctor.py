@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coordinators.lanes import BackendLanes
+    from coordinators.routing import RoutingTable
     from headgate.settings import Settings
 
 _SECONDS = 10.0
@@ -91,14 +92,20 @@ async def _backends(settings: Settings) -> list[Finding]:
         chosen = Finding("backend", f"{choice.backend}: {choice.why}")
         if choice.backend == BackendName.DEMO:
             return [Finding("backend", f"demo: {choice.why}. Set OPENROUTER_API_KEY for real answers")]
-        reached = await asyncio.gather(
-            *(_reach(lanes, number) for lanes in table.backends.values() for number in range(lanes.size))
-        )
+        lanes = [one for one in table.backends.values() if not _twin(one, table)]
+        reached = await asyncio.gather(*(_reach(one, number) for one in lanes for number in range(one.size)))
     except SettingsError as error:
         return [Finding("backend", str(error), bad=True)]
     finally:
         await http.close()
     return [chosen, *reached]
+
+
+def _twin(lanes: BackendLanes, table: RoutingTable) -> bool:
+    """Say whether this is LiteLLM's way to where we look anyhow, with the same keys."""
+    return lanes.name == BackendName.LITELLM_OPENROUTER.prefix and (
+        BackendName.OPENROUTER.prefix in table.backends
+    )
 
 
 async def _reach(lanes: BackendLanes, number: int) -> Finding:

@@ -184,7 +184,8 @@ def _of_backend(lanes: BackendLanes, latency: float | None) -> Part:
     told = lanes.state()
     failed = [key for key in told["keys"] if key["last_error"]]
     last = max(failed, key=lambda key: str(key["last_error_at"]), default=None)
-    part = Part("ok", latency, facts={"running": told["running"], "waiting": told["waiting"]})
+    facts = {name: told[name] for name in ("running", "waiting", "models_shut")}
+    part = Part("ok", latency, facts=facts)
     match told["state"]:
         case "half_open":
             part.state = "degraded"

@@ -1,12 +1,15 @@
-"""Uvicorn's HTTP protocol, with the two things it lacks."""
+"""Uvicorn's HTTP protocol, with the three things it lacks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from routers.answering import GONE, WRITE_WHOLE
+from wire.errors import InvalidRequest, error_body
+from wire.messages import new_id
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +22,7 @@ _MOST_UNREAD = 512 * 1024
 
 
 class Protocol(HttpToolsProtocol):
-    """Uvicorn's protocol, with a deadline, and word of a client that leaves.
+    """Uvicorn's protocol, with a deadline, word of a client that leaves, and our form of its own refusals.
 
     A request's headers and the first of its body must arrive within 30 s; then reading has its own time-out.
     Uvicorn tells of a lost connection only to who waits in `receive`: a task for each request. Here the scope
@@ -92,6 +95,20 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
             if leave := cycle.scope.get(GONE):
                 leave()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP request, an unknown method too, in the form of every other error."""
+        request_id = new_id("req")
+        body = orjson.dumps(error_body(InvalidRequest(msg), request_id))
+        lines = [STATUS_LINE[400]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(
+            b"content-type: application/json\r\ncontent-length: %d\r\nrequest-id: %b\r\n"
+            b"connection: close\r\n\r\n%b" % (len(body), request_id.encode(), body)
+        )
+        self.transport.write(b"".join(lines))
+        self.transport.close()
 
     def _write_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer in one write, where uvicorn makes two; False if it must go uvicorn's way."""

@@ -66,7 +66,8 @@ async def body_pieces(
 
 
 def _check_encoding(headers: Mapping[str, str]) -> None:
-    if encoding := headers.get("content-encoding"):
+    encoding = headers.get("content-encoding", "").strip()
+    if encoding and encoding.lower() != "identity":
         raise InvalidRequest(f"content-encoding: {encoding[:40]!r} bodies are not taken; send plain JSON")
 
 

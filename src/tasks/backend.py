@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Wire: TypeAlias = Literal["messages", "chat"]
 
+NO_MODEL = ""
+"""In a model's place: the call has no model work, so that it says something about the way there only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -139,12 +142,12 @@ class Lane(Protocol):
         """Open a stream as the backend does; its place is free again once it is closed."""
         ...
 
-    def succeeded(self) -> None:
-        """Say that the backend answered."""
+    def succeeded(self, model: str) -> None:
+        """Say that the backend answered for the model that the lane was picked for."""
         ...
 
-    def failed(self, error: GatewayError) -> bool:
-        """Say what the attempt raised: enough failures, and the lane cools down.
+    def failed(self, error: GatewayError, model: str) -> bool:
+        """Say what the attempt raised: enough failures, and the lane, or the model on it, cools down.
 
         True: it was about this lane's key, and another lane can take over at once.
         """
@@ -156,8 +159,12 @@ class Lanes(Protocol):
 
     name: str
 
-    def pick(self) -> Lane:
-        """Pick the way for one attempt; raises what keeps it shut if every lane is cooling down."""
+    def pick(self, model: str) -> Lane:
+        """Pick the way for one attempt; raises what keeps it shut if every lane is cooling down.
+
+        `model` is the backend's own name of the model, which may cool down while others go on; `NO_MODEL`
+        for a call that asks none.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import orjson
 
 from express import step
+from tasks.backend import NO_MODEL
 from tasks.convert import as_it_came
 from tasks.exchange import Whole
 from wire.errors import GatewayError, InvalidRequest, UpstreamFailed
@@ -48,12 +49,13 @@ async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
     taken = route.target.dialect.on_messages
     counted = {name: value for name, value in body.items() if name not in PARAMETERS or name in taken}
     outgoing = as_it_came(unsealed(counted, route.target.model), route.target, exchange)
-    lane = route.backend.pick()
+    lane = route.backend.pick(NO_MODEL)  # a model that answers nothing can still be counted for
     reply = await cast("CountsTokens", lane).count_tokens(outgoing)
     if reply.status != 200:
         whose_key = route.target.whose_key
         raise from_status(reply.status, reply.body, reply.headers, wire="messages", whose_key=whose_key)
-    lane.succeeded()  # it may have been the one call that tries a backend left alone; failures count nowhere
+    # It may have been the one call that tries a backend left alone; failures count nowhere.
+    lane.succeeded(NO_MODEL)
     try:
         return int(orjson.loads(reply.body)["input_tokens"])
     except (ValueError, KeyError, TypeError) as error:

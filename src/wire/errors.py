@@ -32,7 +32,8 @@ class GatewayError(Exception):
     `status_sent` is then the upstream's own status where it differs from the class's. `final` tells the
     client not to send the call again, where its status alone would say that it may. `hash` says where in the
     code it was raised; who writes errors down sets it. Only where `quotes` is false is the message known to
-    hold nothing of the request.
+    hold nothing of the request. `unreached` says that there was no connection, so that it is nothing about
+    the model that was asked for.
     """
 
     status: ClassVar[int] = 500
@@ -48,6 +49,7 @@ class GatewayError(Exception):
         retryable: bool = False,
         verbatim: bytes | None = None,
         status_sent: int | None = None,
+        unreached: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -55,6 +57,7 @@ class GatewayError(Exception):
         self.retryable = retryable
         self.verbatim = verbatim
         self.status_sent = status_sent or self.status
+        self.unreached = unreached
         self.hash: str | None = None
 
     @property

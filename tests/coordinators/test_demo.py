@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinators.demo_reply import example, pieces, question
+from coordinators.demo_reply import example, pieces, question, reply_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +145,35 @@ async def test_chat_tool_loop(demo: str) -> None:
     ]
     _, raw = await chat(demo, body("", tools=tools) | {"messages": turn})
     assert "“9”" in chat_message(raw)["content"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "called"),
+    [
+        ({"type": "any"}, "first"),
+        ("required", "first"),
+        ({"type": "tool", "name": "second"}, "second"),
+        ({"type": "function", "function": {"name": "second"}}, "second"),
+        ({"type": "tool", "name": "third"}, "first"),
+        ({"type": "auto"}, None),
+        ("auto", None),
+        ({"type": "none"}, None),
+        ("none", None),
+    ],
+)
+def test_a_call_that_is_demanded_is_made(choice: Any, called: str | None) -> None:
+    tools = [{"name": name, "input_schema": TOOL} for name in ("first", "second")]
+    reply = reply_to(body("Hello", tools=tools, tool_choice=choice), 100)
+    assert (reply.tool and reply.tool[0]) == called
+    assert reply_to(body("Hello", tool_choice=choice), 100).tool is None  # none is offered
+    spoken = reply_to(body("demo tool", tools=tools, tool_choice=choice), 100).tool is not None
+    assert spoken == (choice not in ("none", {"type": "none"}))
+
+
+async def test_the_answer_says_where_more_is_told(demo: str) -> None:
+    _, raw = await chat(demo, body("hello"))
+    assert "docs/04-operations.md" in chat_message(raw)["content"]
+    assert "demo error 429" in (SRC.parent / "docs/04-operations.md").read_text()
 
 
 @pytest.mark.parametrize("wire", ["chat/completions", "messages"])

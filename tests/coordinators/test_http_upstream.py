@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from coordinators.http_upstream import HttpUpstream, Timeouts, _Deadline, _told
-from wire.errors import UpstreamTimeout
+from wire.errors import UpstreamFailed, UpstreamTimeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,6 +66,19 @@ def test_no_connection_in_time_is_a_lost_connection_and_tried_again() -> None:
     assert (told.message, told.retryable) == ("upstream: no connection in time", True)
     assert not _told(aiohttp.SocketTimeoutError(), "the stream fell silent").retryable
     assert _told(aiohttp.ServerDisconnectedError(), "silence").retryable
+
+
+async def test_only_what_has_no_connection_is_unreached() -> None:
+    """The rest may be about the model that was asked for."""
+    async with silent(0.05) as (http, url):
+        with pytest.raises(UpstreamTimeout) as late:
+            await http.post(url, b"{}", {})
+        assert not late.value.unreached
+        with pytest.raises(UpstreamFailed, match="cannot connect") as nobody:
+            await http.post("http://127.0.0.1:9/", b"{}", {})
+        assert nobody.value.unreached
+    in_vain = _told(aiohttp.ConnectionTimeoutError(), "silent")
+    assert (type(in_vain), in_vain.unreached) == (UpstreamTimeout, True)
 
 
 async def test_who_cancels_a_call_is_obeyed() -> None:

@@ -121,19 +121,21 @@ def cooling(recorded, openrouter_process):
         yield gateway
 
 
-async def test_a_backend_that_cools_down_and_comes_back_shows_its_state(cooling, openrouter, reader):
+async def test_a_model_that_cools_down_and_comes_back_shows_its_state(cooling, openrouter, reader):
     openrouter.script({"status": 500, "message": "down", "times": 2}, {"text": "Back."})
     post(cooling, ASK)
-    run = await reader.flow_run("openai_compatible-open", "Failed")
+    name = f"openai_compatible-{ASK['model']}"
+    run = await reader.flow_run(f"{name}-open", "Failed")
     assert {"backends", "openai_compatible", "open"} <= set(run["tags"])
     artifact = await reader.artifact(run["id"])
     assert artifact["key"] == "backends"
-    assert "open; last error UpstreamFailed" in str(artifact["data"])
+    assert "closed; last error UpstreamFailed" in str(artifact["data"])
+    assert f"openai_compatible, {ASK['model']}" in str(artifact["data"])
     await asyncio.sleep(1.1)
     assert post(cooling, ASK).status_code == 200
-    run = await reader.flow_run("openai_compatible-closed", "Completed")
+    run = await reader.flow_run(f"{name}-closed", "Completed")
     artifact = await reader.artifact(run["id"])
-    assert "closed; last error UpstreamFailed" in str(artifact["data"])
+    assert f"openai_compatible, {ASK['model']}" not in str(artifact["data"])
 
 
 async def test_bad_input_is_a_failed_run_too(recorded, openrouter, reader):

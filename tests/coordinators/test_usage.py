@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from coordinators import limits as limits_module
-from coordinators.keys import ANYONE, ClientKeys
+from coordinators.keys import ANYONE, AdminKeys, ClientKeys
 from coordinators.limits import Limits
 from coordinators.observing import Ending
 from coordinators.prices import Price, Prices, _read
@@ -361,6 +361,31 @@ def test_stored_keys_work_beside_the_settings_own() -> None:
         with pytest.raises(AuthenticationFailed):
             keys.check(headers)
     assert keys.refused == 2
+
+
+@pytest.mark.parametrize("good", ["own", "hg_x"])
+def test_either_header_lets_in_who_sends_a_valid_key(good: str) -> None:
+    keys = ClientKeys(["own"])
+    keys.know([stored("hg_x"), stored("hg_old", name="bob", revoked_at=5.0)])
+    tenant = keys.check({"x-api-key": good})
+    for other in ("sk-ant-of-another-service", "hg_old", " "):
+        assert keys.check({"x-api-key": other, "authorization": f"Bearer {good}"}) == tenant
+        assert keys.check({"x-api-key": good, "authorization": f"Bearer {other}"}) == tenant
+    assert keys.refused == 0
+    with pytest.raises(AuthenticationFailed, match="'bob', was revoked"):
+        keys.check({"x-api-key": "hg_old", "authorization": "Bearer nothing"})
+    with pytest.raises(AuthenticationFailed, match="not one of"):
+        keys.check({"x-api-key": "nothing", "authorization": f"Basic {good}"})
+    assert keys.refused == 2
+
+
+def test_either_header_may_hold_an_admin_key() -> None:
+    admins = AdminKeys(("one",), clients=lambda: True)
+    admins.check({"x-api-key": "a client's", "authorization": "Bearer one"}, None)
+    admins.check({"x-api-key": "one", "authorization": "Bearer a client's"}, None)
+    for headers in ({}, {"x-headgate-admin-key": "two", "x-api-key": "one"}, {"authorization": "Basic one"}):
+        with pytest.raises(AuthenticationFailed):
+            admins.check(headers, None)
 
 
 def test_anyone_may_ask_only_while_there_is_no_key_at_all() -> None:

@@ -8,19 +8,25 @@ from typing import Any
 import pytest
 
 from flows.attempts import Patience, attempt
+from tasks.backend import Outgoing
 from tasks.exchange import Exchange
+from wire.answer import AnswerContext
 from wire.errors import Overloaded
+from wire.names import NO_NAMES
 
 BRIEF = Patience(retries=2, base=0.0)
+
+
+OUTGOING = Outgoing("chat", b"{}", {}, False, AnswerContext("msg_1", "big", "openai/gpt-5", 0, NO_NAMES))
 
 
 class OneLane:
     """A backend with one lane, which nothing shuts."""
 
-    def pick(self) -> OneLane:
+    def pick(self, _: str) -> OneLane:
         return self
 
-    def failed(self, _: Any) -> bool:
+    def failed(self, *_: Any) -> bool:
         return False
 
 
@@ -52,7 +58,7 @@ async def test_nothing_is_tried_for_a_client_that_is_gone_by_then(
 
     lanes: Any = OneLane()
     with pytest.raises(Overloaded):
-        await attempt(call, None, lanes, exchange, BRIEF)  # type: ignore[arg-type]
+        await attempt(call, OUTGOING, lanes, exchange, BRIEF)
     assert exchange.attempts == attempts
 
 
@@ -64,5 +70,5 @@ async def test_what_is_left_must_hold_the_pause() -> None:
 
     lanes: Any = OneLane()
     with pytest.raises(Overloaded):
-        await attempt(call, None, lanes, exchange, BRIEF)  # type: ignore[arg-type]
+        await attempt(call, OUTGOING, lanes, exchange, BRIEF)
     assert exchange.attempts == 1

@@ -8,6 +8,7 @@ from coordinators.http_upstream import HttpUpstream
 from headgate.backends import assemble, weighted_keys
 from headgate.choice import choose_backend
 from headgate.settings import BackendName, SettingsError, load_settings
+from wire.errors import KeyRefused, Overloaded
 
 OR = {"OPENROUTER_API_KEY": "sk-or-1"}
 KEYS = {"OPENROUTER_API_KEYS": "sk-or-1*2,sk-or-2"}
@@ -136,6 +137,13 @@ def test_everything_configured_is_assembled(monkeypatch):
     assert {"openrouter", "databricks", "anthropic", "openai_compatible"} <= table.backends.keys()
     assert table.default.size == 2
     assert "sk-or" not in str(table.default.state())
+
+
+def test_the_demo_fails_as_often_as_it_is_asked_to(monkeypatch):
+    demo = assemble(settings_of(monkeypatch, {}), HttpUpstream(), "http://127.0.0.1:1/api/v1").default
+    for error in [Overloaded("as asked"), KeyRefused("as asked")] * 9:
+        demo.pick("m").failed(error, "m")
+    assert demo.pick("m").admits("m")
 
 
 @pytest.mark.parametrize(

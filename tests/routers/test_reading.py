@@ -39,6 +39,12 @@ async def test_what_is_announced_within_the_limit(announced):
     assert [one async for one in pieces] == [b"a"]
 
 
+@pytest.mark.parametrize("encoding", [b"identity", b" Identity ", b""])
+async def test_a_body_that_says_it_is_plain(encoding):
+    headers = [(b"content-encoding", encoding)]
+    assert [one async for one in pieces_of(piece(b"a", more=False), headers=headers)] == [b"a"]
+
+
 @pytest.mark.parametrize(
     ("messages", "headers", "error"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 
 import anthropic
 import httpx
@@ -48,6 +50,22 @@ def test_routes(chat_process, openrouter, method, path, status):
         error = answer.json()
         assert error["type"] == "error"
         assert error["request_id"] == answer.headers["request-id"]
+
+
+@pytest.mark.parametrize("sent", [b"FOO /v1/messages HTTP/1.1\r\nhost: x\r\n\r\n", b"nonsense\r\n\r\n"])
+def test_what_is_no_http_is_refused_like_all_else(chat_process, sent):
+    url = httpx.URL(chat_process.url)
+    with socket.create_connection((url.host, url.port), timeout=10) as connection:
+        connection.sendall(sent)
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines)
+    told = json.loads(body)
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert (headers["content-type"], headers["content-length"]) == ("application/json", str(len(body)))
+    assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
+    assert told["request_id"] == headers["request-id"]
 
 
 def test_405_says_what_is_allowed(chat_process):
@@ -117,6 +135,22 @@ def test_a_megabyte_is_counted(chat_process):
     body = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "some words " * 95_000}]}
     answer = httpx.post(f"{chat_process.url}/v1/messages/count_tokens?beta=true", json=body)
     assert answer.json()["input_tokens"] > 100_000
+
+
+def test_all_that_a_model_reads_is_counted(chat_process):
+    def counted(*blocks, **more):
+        body = {"model": "big", "messages": [{"role": "user", "content": list(blocks)}], **more}
+        return httpx.post(f"{chat_process.url}/v1/messages/count_tokens", json=body).json()["input_tokens"]
+
+    hello = {"type": "text", "text": "Hello"}
+    found = {"type": "search_result", "source": "https://a", "title": "A"}
+    bare = counted(hello)
+    assert counted(hello, found | {"content": [{"type": "text", "text": "word " * 500}]}) > bare + 500
+    schema = {"type": "object", "properties": {"a": {"type": "string", "description": "word " * 500}}}
+    wanted = {"type": "json_schema", "schema": schema}
+    assert counted(hello, output_config={"format": wanted}) > bare + 500
+    assert counted(hello, output_format=wanted) > bare + 500
+    assert counted(hello, output_config={"effort": "low"}) == bare
 
 
 def test_a_count_of_what_is_nested_too_deeply_is_refused(chat_process):

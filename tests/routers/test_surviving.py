@@ -163,17 +163,42 @@ def test_what_fails_again_and_again_is_left_alone_then_tried_once(openrouter):
         assert (shut.status_code, shut.headers["retry-after"]) == (529, "1")
         assert shut.json()["error"]["type"] == "overloaded_error"
         told = health_of(gateway)
-        assert told["state"] == "open"
+        assert told["state"] == "closed"  # the backend is there
+        assert told["models_shut"] == ["anthropic/claude-sonnet-4"]
         assert told["keys"][0]["last_error"] == "UpstreamFailed"
         assert told["keys"][0]["last_error_at"].startswith("20")
         assert len(openrouter.requests("messages")) == 3
-        until(lambda: health_of(gateway)["state"] == "half_open")
+        until(lambda: not health_of(gateway)["models_shut"])
         assert post(gateway, "big").status_code == 500  # the trial, which fails
         assert post(gateway, "big").status_code == 529
-        until(lambda: health_of(gateway)["state"] == "half_open")
+        until(lambda: not health_of(gateway)["models_shut"])
         assert post(gateway, "big").status_code == 200
-        assert health_of(gateway)["state"] == "closed"
-    assert len(openrouter.requests("messages")) == 5
+        assert post(gateway, "big").status_code == 200
+    assert len(openrouter.requests("messages")) == 6
+
+
+def test_a_model_that_fails_shuts_out_no_other(openrouter):
+    """By default: OpenRouter passes requests on, and one provider's trouble is nobody else's."""
+    given = {"HEADGATE_COOLDOWN_AFTER": "5", "HEADGATE_RETRIES": "2"}
+    with gateway_on(openrouter, **given) as gateway:
+        openrouter.script({"status": 503, "message": "no instances", "when": {"model": "^some/"}, "times": 0})
+        broken = [post(gateway, "some/broken").status_code for _ in range(3)]
+        others = [post(gateway, model).status_code for model in ("openai/gpt-5", "claude-sonnet-4")]
+        part = httpx.get(f"{gateway.url}/health/detailed").json()["parts"]["backend:openrouter"]
+        metrics = httpx.get(f"{gateway.url}/metrics").text
+        page = httpx.get(f"{gateway.url}/overview").text
+    assert (broken, others) == ([529] * 3, [200, 200])
+    assert (part["state"], part["models_shut"]) == ("ok", ["some/broken"])
+    assert 'headgate_backend_models_shut{backend="openrouter"} 1.0' in metrics
+    assert "left alone: some/broken" in page
+
+
+def test_a_backend_that_cannot_be_reached_is_left_alone_for_every_model(openrouter):
+    with cooling(openrouter, OPENROUTER_BASE_URL="http://127.0.0.1:9/api/v1") as gateway:
+        answers = [post(gateway, model) for model in ("big", "openai/gpt-5", "x/y", "some/other")]
+        told = health_of(gateway)
+    assert [answer.status_code for answer in answers] == [500, 500, 500, 529]
+    assert (told["state"], told["models_shut"]) == ("open", [])
 
 
 def test_a_refused_request_is_no_failure_of_the_backend(openrouter):
@@ -231,7 +256,8 @@ def test_a_key_that_is_refused_cools_down_alone(openrouter, status):
         page = httpx.get(f"{gateway.url}/health/detailed").text + gateway.log() + "".join(gateway.output)
     assert answers == [200] * 4
     assert keys_seen(openrouter) == ["sk-one"] + ["sk-two"] * 4
-    assert (told["state"], [key["state"] for key in told["keys"]]) == ("closed", ["open", "closed"])
+    first = "closed" if status == 429 else "open"  # a limit may be the model's: other models go on
+    assert (told["state"], [key["state"] for key in told["keys"]]) == ("closed", [first, "closed"])
     assert "sk-one" not in page
     assert "sk-two" not in page
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from coordinators.lanes import BackendLanes, Cooling
-from tasks.backend import Reply, Route, Target
+from tasks.backend import NO_MODEL, Reply, Route, Target
 from tasks.count import count_input_tokens
 from tasks.exchange import Exchange
 from wire.dialects import ANTHROPIC
@@ -41,7 +41,7 @@ class Ours:
 @pytest.mark.parametrize(("status", "tokens", "state"), [(200, 77, "closed"), (500, 5, "open")])
 async def test_a_count_that_tries_a_backend_tells_how_it_went(status, tokens, state):
     lanes = BackendLanes([(Counting(status), 1)], cooling=Cooling(after=1, seconds=60))
-    lane = lanes.pick()
+    lane = lanes.pick(NO_MODEL)
     lane.breaker.fail("UpstreamFailed", seconds=0)
     assert lanes.state()["state"] == "half_open"
     route = Route(TARGET, lanes)
