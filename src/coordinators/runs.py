@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("headgate.request")
 
 
+class ClientLeft(asyncio.CancelledError):
+    """What a cancelled run shows instead of the cancellation, whose text would be a line of asyncio's."""
+
+    message = "the client left before its answer was whole, or canceled its batch"
+
+    @classmethod
+    def instead_of(cls, error: BaseException) -> ClientLeft:
+        """Give it with the place where the cancellation came."""
+        return cls().with_traceback(error.__traceback__)
+
+
 class Relay(Protocol):
     """A step that goes on after the flow's function returned."""
 

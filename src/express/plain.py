@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from time import time_ns
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from prefect import tags as prefect_tags
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import State
 from prefect.utilities.callables import get_call_parameters
 
 from express.recorder import frames, payloads
-from express.runs import Run, StepRecord, _current, _now
+from express.runs import Run, StepRecord, _current
 from express.steps import Pipeline, Step, _clean, ended_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from prefect.client.orchestration import PrefectClient
 
 _log = logging.getLogger("headgate.express")
 
@@ -78,12 +81,14 @@ class PlainRun(Run):
             await asyncio.wait({self._engine})
 
     def open_step(self, name: str, inputs: tuple[str, ...] | None = None) -> StepRecord:
-        """Start a step that no function call stands for, fed by what made the answer; the caller closes it."""
+        """Start a step that no function call stands for, fed by what made the answer; who asks closes it."""
         count = sum(record.name.rpartition("-")[0] == name for record in self.steps)
-        record = _Watched(f"{name}-{count}", _now(), inputs or ())
+        record = _Watched(f"{name}-{count}", time_ns(), inputs or ())
         self.steps.append(record)
         if self._inside is not None:
-            self._followed.append(asyncio.create_task(self._follow(name, record), context=self._inside.copy()))
+            self._followed.append(
+                asyncio.create_task(self._follow(name, record), context=self._inside.copy())
+            )
         return record
 
     def finish(self, *args: Any, **kwargs: Any) -> None:
@@ -109,7 +114,9 @@ class PlainRun(Run):
 
         _current.set(None)  # or the steps would be recorded by an express run around this one
         _clean.set(self._cleaning)
-        shown = self.parameters or pipeline.serialize_parameters(get_call_parameters(pipeline.fn, args, kwargs))
+        shown = self.parameters or pipeline.serialize_parameters(
+            get_call_parameters(pipeline.fn, args, kwargs)
+        )
         with prefect_tags(*self.tags):
             await _Held(hold, shown, pipeline.name, self.name)(return_state=True)
 
@@ -140,9 +147,9 @@ class PlainRun(Run):
         assert context is not None  # noqa: S101 - this is called by the flow
         assert context.flow_run is not None  # noqa: S101 - as above
         document = orjson.loads(frames.end_body(self))  # what the recorder is sent of an express run
-        client, key = context.client, context.flow_run.id
-        await client.create_artifact(ArtifactCreate(**payloads.artifact(document, str(key))))  # type: ignore[union-attr]
-        await client.update_flow_run(key, tags=self.tags)  # type: ignore[union-attr]
+        client, key = cast("PrefectClient", context.client), context.flow_run.id
+        await client.create_artifact(ArtifactCreate(**payloads.artifact(document, str(key))))
+        await client.update_flow_run(key, tags=self.tags)
         return State(**payloads.final_state(document)["state"])
 
     async def _follow(self, name: str, record: _Watched) -> None:
@@ -153,7 +160,8 @@ class PlainRun(Run):
             error = record.error
             return ended_state(record.state, None if error is None else self._cleaning(error))
 
-        await Step(wait, name=name)(self._answer, return_state=True)  # type: ignore[call-arg]
+        relay: Callable[..., Awaitable[Any]] = Step(wait, name=name)
+        await relay(self._answer, return_state=True)
 
     def _let_go(self, engine: asyncio.Task[None]) -> None:
         self._engines.discard(engine)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State, StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.utilities.annotations import BaseAnnotation, opaque
 
 from express.feeds import components
@@ -131,7 +131,7 @@ class Step(Task[P, R], _Direct):
             return result
 
         def _hiding(self, raised: list[BaseException], clean: Callable[[str], str]) -> Step[..., Any]:
-            """Give this step with a function that ends in a state where it would raise, and keeps the error."""
+            """Give this step with a function that gives a state where it would raise, and keeps the error."""
 
             @wraps(self.fn)
             def called(*args: Any, **kwargs: Any) -> Any:

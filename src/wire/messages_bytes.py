@@ -24,7 +24,8 @@ class MessagesBytes:
     """Anthropic SSE bytes in, the same out, whole frames only; the interface of `ChatBytes`.
 
     What comes before `message_start` (comments, pings) is dropped: until then the answer may still become
-    an HTTP error. An `error` event that comes first is raised; a later one passes and sets `failed`.
+    an HTTP error. An `error` event that comes first is raised; a later one passes, sets `failed`, and is
+    kept as `error`.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class MessagesBytes:
         "_model",
         "_whose_key",
         "cost",
+        "error",
         "failed",
         "generation_id",
         "started",
@@ -43,6 +45,7 @@ class MessagesBytes:
     def __init__(self, model: str, whose_key: str = "the upstream key") -> None:
         self.started = False
         self.failed = False
+        self.error: GatewayError | None = None
         self.usage: Json | None = None
         self.cost: float | None = None
         self.stop_reason: str | None = None
@@ -92,7 +95,7 @@ class MessagesBytes:
             case "ping":
                 return b""
             case "error":
-                raise from_status(200, frame.data, {}, wire="messages", whose_key=self._whose_key)
+                raise self._error_in(frame)
             case _:
                 raise UpstreamFailed("the upstream's stream did not begin with message_start", retryable=True)
 
@@ -118,8 +121,12 @@ class MessagesBytes:
                 self._ended = True
             elif kind == "error":
                 self.failed = True
+                self.error = self._error_in(frame)
                 text = text.replace(frame.data, masked(frame.data.decode("utf-8", "replace")).encode())
         return text
+
+    def _error_in(self, frame: Frame) -> GatewayError:
+        return from_status(200, frame.data, {}, wire="messages", whose_key=self._whose_key)
 
     def _take_usage(self, usage: Any) -> None:
         if not isinstance(usage, dict):

@@ -94,7 +94,10 @@ async def test_a_client_that_leaves_cancels_its_run(gateways, openrouter, reader
     for engine in ENGINES:
         async with held(gateways[engine], openrouter) as answer:
             requests[engine, "in the midst"] = answer.headers["request-id"]
-        requests[engine, "before the first byte"] = await leave_at_once(gateways[engine], openrouter)
+        while not openrouter.requests("chat")[-1]["closed_early"]:
+            await asyncio.sleep(0.05)
+        known = requests[engine, "in the midst"]
+        requests[engine, "before the first byte"] = await leave_at_once(gateways[engine], openrouter, known)
     seen = await shown(reader, requests)
     for when, step in (("in the midst", "relay_stream-0"), ("before the first byte", "open_stream-0")):
         assert seen["prefect", when] == seen["express", when]
@@ -117,8 +120,8 @@ async def test_no_prompt_and_no_error_reaches_the_disk(gateways, openrouter, rea
     assert [path for path in files if path.parent.name == "storage"] == []
 
 
-async def leave_at_once(gateway, openrouter):
-    """Hang up before the upstream answers; give the request's id."""
+async def leave_at_once(gateway, openrouter, known):
+    """Hang up before the upstream answers; give the request's id, which is not the `known` one."""
     openrouter.reset()
     openrouter.script({"fault": "stall_headers"})
     async with httpx.AsyncClient() as client:
@@ -130,7 +133,7 @@ async def leave_at_once(gateway, openrouter):
     while not openrouter.requests("chat")[0]["closed_early"]:
         await asyncio.sleep(0.05)
     (path,) = Path(gateway.folder.name).rglob("requests.jsonl")
-    while (last := json.loads(path.read_text().splitlines()[-1]))["status"] != 499:
+    while (last := json.loads(path.read_text().splitlines()[-1]))["request_id"] == known:
         await asyncio.sleep(0.05)
     return last["request_id"]
 
@@ -162,7 +165,9 @@ async def shown(reader, requests):
         await run_of(reader, request_id, "Completed", "Failed", "Cancelled", "Crashed")
         for request_id in requests.values()
     ]
-    await asyncio.sleep(3)  # task runs, artifacts and late tags may come after the state, log lines by the second
+    await asyncio.sleep(
+        3
+    )  # task runs, artifacts and late tags may come after the state, log lines by the second
     pairs = zip(requests.items(), runs, strict=True)
     return {key: await one_shown(reader, request_id, run["name"]) for (key, request_id), run in pairs}
 
