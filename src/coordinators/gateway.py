@@ -6,12 +6,14 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from coordinators.runs import ClientLeft
 from coordinators.tally import Tally, told_of, trials
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
 from flows.universal import universal as universal_flow
 from tasks.exchange import Sending, Streaming, Whole
+from tasks.live_stream import error_told
 from wire.cache_directive import from_object
 from wire.check import parse_body
 from wire.errors import GatewayError, InvalidRequest, Overloaded
@@ -236,7 +238,7 @@ class Gateway:
             run.fail(error, trials(exchange))
             raise
         except asyncio.CancelledError as error:
-            run.cancel(error, trials(exchange))
+            run.cancel(ClientLeft.instead_of(error), trials(exchange))
             raise
         except Exception as error:
             known = run.crash(error)
@@ -278,10 +280,12 @@ class Gateway:
                 async for frame in frames:
                     tally.size += len(frame)
                     yield frame
-            relay.close()
             if live.translator.failed:
-                run.fail(_told_in_the_stream(), tally.summary())
+                told = error_told(live.translator)
+                relay.fail(told)
+                run.fail(told, tally.summary())
             else:
+                relay.close()
                 self._count_usage(summary := tally.summary(), exchange)
                 run.complete(summary)  # last: what fails before it ends the run as a crash
         except GatewayError as error:
@@ -290,8 +294,9 @@ class Gateway:
             run.fail(told, tally.whatever_is_known())
             yield live.fail(told, exchange.id)
         except (asyncio.CancelledError, GeneratorExit) as error:
-            relay.fail(error)
-            run.cancel(error, tally.whatever_is_known())
+            left = ClientLeft.instead_of(error)
+            relay.fail(left)
+            run.cancel(left, tally.whatever_is_known())
             raise
         except Exception as error:  # noqa: BLE001 - the client is told, the log has the traceback
             relay.fail(error)
@@ -328,14 +333,6 @@ async def _keeping(source: AsyncIterator[bytes], exchange: Exchange, most: int) 
             else:
                 kept.clear()
             yield frame
-
-
-def _told_in_the_stream() -> GatewayError:
-    """Give the error of a stream in which the upstream told of one; raised, so that it has a place."""
-    try:
-        raise GatewayError("the upstream told of an error in mid-stream")  # noqa: TRY301 - see above
-    except GatewayError as error:
-        return error
 
 
 def _cut_short(error: GatewayError) -> GatewayError:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from coordinators.captures import NotReplayable
 from coordinators.capturing import whole_answer
-from express import run_plainly
+from coordinators.quotes import without_quotes
+from express import PlainRun
 from flows.chat_completions import chat_completions, chat_streaming
 from flows.count_tokens import count_tokens
 from flows.messages import messages, streaming
 from flows.universal import universal
 from tasks.exchange import Exchange, Whole
+from tasks.live_stream import error_told
 from tasks.render import usage_summary
 from wire.check import parse_body
 from wire.errors import GatewayError, InvalidRequest
@@ -142,24 +145,31 @@ class Replayer:
         flow = _FLOWS[captured.facts["flow"]]
         again = Again(f"replay-{flow.name}-{exchange.id}", model=exchange.model)
         tags = [TAG, f"{TAG}-of:{captured.id}", *([exchange.model[:100]] if exchange.model else [])]
+        clean = partial(without_quotes, exchange=exchange)
+        run = PlainRun(flow.name, name=again.run, tags=tags, clean=clean)
+        failure: Exception | None = None
         started = time.perf_counter()
         try:
-            answer = await run_plainly(flow, exchange, *self._parts(flow.name), name=again.run, tags=tags)
+            answer = await run.call(flow, exchange, *self._parts(flow.name))
             if isinstance(answer, Whole):
                 again.answer, again.summary = answer.body, dict(answer.summary)
             else:
                 again.ttft_ms = _since(started)
                 await self._read(answer, flow.name, again)
         except GatewayError as error:
+            failure = error
             again.status, again.error = error.status_sent, error.message
             again.answer = again.answer or error.verbatim
         except Exception as error:  # noqa: BLE001 - a mistake of ours may be what is looked for
+            failure = error
             again.status, again.error = 500, f"{type(error).__name__}: {error}"
         again.ms = _since(started)
         if exchange.tried:
             again.backend, again.model = exchange.tried[-1].backend, exchange.tried[-1].model
         self._prices.complete(again.summary, exchange)
         again.summary["attempts"] = exchange.attempts
+        run.finish("completed" if failure is None else "failed", error=failure, summary=again.summary)
+        await run.settled()
         return again
 
     def _parts(self, name: str) -> tuple[Any, ...]:
@@ -176,7 +186,7 @@ class Replayer:
                 async for frame in frames:
                     pieces.append(frame)
             if live.translator.failed:
-                again.status, again.error = 500, "the upstream told of an error in mid-stream"
+                raise error_told(live.translator)
         finally:
             await live.close()
             again.answer = whole_answer(pieces, flow)

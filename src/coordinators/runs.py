@@ -14,7 +14,7 @@ from coordinators.current import enter
 from coordinators.error_log import TAG
 from coordinators.observing import Begun, Ending
 from coordinators.quotes import without_quotes
-from express import Run, run_plainly
+from express import PlainRun, Run
 from express.origins import origin_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from wire.errors import GatewayError
 
 _log = structlog.get_logger("headgate.request")
+
+
+class ClientLeft(asyncio.CancelledError):
+    """What a cancelled run shows instead of the cancellation, whose text would be a line of asyncio's."""
+
+    message = "the client left before its answer was whole, or canceled its batch"
+
+    @classmethod
+    def instead_of(cls, error: BaseException) -> ClientLeft:
+        """Give it with the place where the cancellation came."""
+        return cls().with_traceback(error.__traceback__)
 
 
 class Relay(Protocol):
@@ -60,6 +71,7 @@ class FlowRuns:
         self._sink = sink if engine == "express" else None
         self._quiet = quiet
         self._under_way: dict[OpenRun, None] = {}  # in the order of their begin
+        self._engines: set[asyncio.Task[None]] = set()  # Prefect's, which end after their runs
 
     def open(self, flow: Pipeline[..., Any], exchange: Exchange, backend: str) -> OpenRun:
         """Open the run of `flow` for this exchange, with tags and parameters where runs are shown."""
@@ -67,14 +79,17 @@ class FlowRuns:
         if self._engine == "off":
             run = Run(flow.name, name=name)
         else:
-            run = Run(
-                flow.name, name=name, tags=_tags(exchange, backend), parameters=_parameters(exchange),
-                sink=self._sink, clean=partial(_clean, exchange),
-            )  # fmt: skip
+            shown: dict[str, Any] = {
+                "name": name, "tags": _tags(exchange, backend), "parameters": _parameters(exchange),
+                "clean": partial(_clean, exchange),
+            }  # fmt: skip
+            if self._engine == "prefect":
+                run = PlainRun(flow.name, **shown, engines=self._engines)
+            else:
+                run = Run(flow.name, **shown, sink=self._sink)
         opened = OpenRun(
-            flow, run, exchange, plain=self._engine == "prefect", observers=self._observers,
-            errors=self._errors, quiet=self._quiet, under_way=self._under_way,
-            current=enter(exchange, run.id, name),
+            flow, run, exchange, observers=self._observers, errors=self._errors, quiet=self._quiet,
+            under_way=self._under_way, current=enter(exchange, run.id, name),
         )  # fmt: skip
         self._under_way[opened] = None
         return opened
@@ -82,6 +97,11 @@ class FlowRuns:
     def under_way(self, most: int) -> list[Begun]:
         """Give the oldest of the runs that have not ended."""
         return [one.begun() for one in islice(self._under_way, most)]
+
+    async def close(self, within: float = 10.0) -> None:
+        """Wait until Prefect's own engine has written what ended; under express the sink does that."""
+        if self._engines:
+            await asyncio.wait(self._engines, timeout=within)
 
 
 class OpenRun:
@@ -93,7 +113,6 @@ class OpenRun:
         run: Run,
         exchange: Exchange,
         *,
-        plain: bool,
         observers: Sequence[Observer] = (),
         errors: ErrorLog | None = None,
         quiet: bool = False,
@@ -107,13 +126,10 @@ class OpenRun:
         self._observers = observers
         self._run = run
         self._exchange = exchange
-        self._plain = plain
         self._quiet = quiet
 
     async def call(self, *args: Any) -> Any:
         """Run the flow; gives and raises what it does."""
-        if self._plain:
-            return await run_plainly(self._flow, *args, name=self._run.name, tags=list(self._run.tags))
         return await self._run.call(self._flow, *args)
 
     def begun(self) -> Begun:

@@ -17,12 +17,13 @@ from express.runs import MemorySink, Run, RunState, Sink, StepRecord, current_ru
 from express.summaries import Summarised, summary_of
 
 if TYPE_CHECKING:
-    from express.plain import run_plainly
+    from express.plain import PlainRun, run_plainly
     from express.steps import Pipeline, Step, pipeline, step
 
 __all__ = [
     "MemorySink",
     "Pipeline",
+    "PlainRun",
     "Run",
     "RunState",
     "Sink",
@@ -42,7 +43,7 @@ def __getattr__(name: str) -> Any:
     """Load the halves that need Prefect when somebody asks for them."""
     if name in {"Pipeline", "Step", "pipeline", "step"}:
         from express import steps as module  # noqa: PLC0415 - see above
-    elif name == "run_plainly":
+    elif name in {"PlainRun", "run_plainly"}:
         from express import plain as module  # type: ignore[no-redef]  # noqa: PLC0415 - see above
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

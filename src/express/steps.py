@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextvars import ContextVar
 from copy import copy
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, StateType
 from prefect.utilities.annotations import BaseAnnotation, opaque
 
 from express.feeds import components
 from express.runs import Run, _current
-from express.summaries import summary_of
+from express.summaries import error_text, summary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +34,19 @@ _ENGINE_OPTIONS = (
     "validate_parameters",
 )
 _CALL_OPTIONS = frozenset({"return_state", "wait_for"})
+
+_clean: ContextVar[Callable[[str], str] | None] = ContextVar("plain_run_clean", default=None)
+"""What cleans the texts of errors, within a run under Prefect's engine that Prefect may see no error of."""
+
+
+def ended_state(kind: str, message: str | None) -> State[Any]:
+    """Give the state in which a step ends, as Prefect knows it: `completed`, `failed` or `cancelled`."""
+    return State(type=StateType(kind.upper()), name=kind.capitalize(), message=message)
+
+
+def _state_after(error: BaseException, clean: Callable[[str], str]) -> State[Any]:
+    kind = "cancelled" if isinstance(error, asyncio.CancelledError | GeneratorExit) else "failed"
+    return ended_state(kind, clean(error_text(error)))
 
 
 def _refuse_engine_options(name: str, options: dict[str, Any]) -> None:
@@ -80,7 +97,8 @@ class Step(Task[P, R], _Direct):
 
     Under Prefect's engine its arguments are opaque: Prefect would walk all of a conversation for
     what fed it, where an express run looks one level deep. So the components of its arguments are
-    handed over beside them, as what the task waits for.
+    handed over beside them, as what the task waits for. Within a `PlainRun` what it raises is kept from
+    Prefect, which is given a state instead.
     """
 
     def __init__(self, fn: Callable[P, R], **options: Any) -> None:
@@ -99,16 +117,52 @@ class Step(Task[P, R], _Direct):
 
         def _plainly(self, *args: Any, return_state: bool = False, wait_for: Any = (), **kwargs: Any) -> Any:
             parts = [opaque(part) for value in (*args, *kwargs.values()) for part in components(value)]
-            return super().__call__(
-                *map(opaque, args),
-                return_state=return_state,
-                wait_for=[*wait_for, *parts],
-                **{name: opaque(value) for name, value in kwargs.items()},
-            )
+            given = {name: opaque(value) for name, value in kwargs.items()}
+            options = {"return_state": return_state, "wait_for": [*wait_for, *parts]}
+            if (clean := _clean.get()) is None:
+                return super().__call__(*map(opaque, args), **options, **given)
+            raised: list[BaseException] = []
+            call = super(Step, self._hiding(raised, clean)).__call__
+            if self.isasync:
+                return _or_raised(call(*map(opaque, args), **options, **given), raised)
+            result = call(*map(opaque, args), **options, **given)
+            if raised:
+                raise raised[0]
+            return result
+
+        def _hiding(self, raised: list[BaseException], clean: Callable[[str], str]) -> Step[..., Any]:
+            """Give this step with a function that gives a state where it would raise, and keeps the error."""
+
+            @wraps(self.fn)
+            def called(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return self.fn(*args, **kwargs)
+                except BaseException as error:  # noqa: BLE001 - raised again by who called the step
+                    raised.append(error)
+                    return _state_after(error, clean)
+
+            @wraps(self.fn)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return await self.fn(*args, **kwargs)
+                except BaseException as error:  # noqa: BLE001 - as above
+                    raised.append(error)
+                    return _state_after(error, clean)
+
+            hiding = copy(self)
+            hiding.fn = awaited if self.isasync else called
+            return hiding
 
         def with_options(self, **options: Any) -> Any:
             _refuse_engine_options(self.name, options)
             return self._like(super().with_options(**options))
+
+
+async def _or_raised(call: Awaitable[Any], raised: list[BaseException]) -> Any:
+    result = await call
+    if raised:
+        raise raised[0]
+    return result
 
 
 class Pipeline(Flow[P, R], _Direct):

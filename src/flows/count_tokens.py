@@ -20,5 +20,5 @@ async def count_tokens(exchange: Exchange, backends: Backends, counter: TokenCou
     """Answer with the number of input tokens."""
     body = validate_count_request(exchange)
     routes = resolve_model(body, backends)
-    tokens = await count_input_tokens(body, routes[0], counter, exchange)
-    return render_count(tokens)
+    count = await count_input_tokens(body, routes[0], counter, exchange)
+    return render_count(count)

@@ -117,6 +117,9 @@ class Parts:
         admins = AdminKeys(
             (key.get_secret_value() for key in settings.admin_keys), clients=lambda: keys.required
         )
+        self.runs = FlowRuns(
+            runs, sink or self.sink, observers, recording.errors, quiet=quiet or recording.echoes
+        )
         self.gateway = Gateway(
             backends=backends,
             universal=universal,
@@ -125,9 +128,7 @@ class Parts:
             keys=keys,
             limits=self.usage.limits,
             prices=self.usage.prices,
-            runs=FlowRuns(
-                runs, sink or self.sink, observers, recording.errors, quiet=quiet or recording.echoes
-            ),
+            runs=self.runs,
             patience=Patience(retries=settings.retries),
             house=assemble_house(settings, presets),
             cache=self.cache,
@@ -161,6 +162,7 @@ class Parts:
 
     async def close(self) -> None:
         """Store what is being stored, flush the runs and close every connection."""
+        await self.runs.close()
         await self.cache.close()
         await self.usage.close()
         await self._batch_store.close()

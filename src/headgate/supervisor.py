@@ -80,6 +80,7 @@ class Supervisor:
         self._announce = announce
         self._children: list[Child] = []
         self._prefect: PrefectServer | None = None
+        self._prefect_restarts = 0
         self._runtime = ""
         self._recording: Recording | None = None
 
@@ -266,21 +267,29 @@ class Supervisor:
             _log.error("process ended, starting it again", process="prefect", pause=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 60.0)
+            self._prefect_restarts += 1
             try:
                 await prefect.start()
             except OSError as error:  # the next round tries again
                 _log.error("process cannot be started", process="prefect", because=error.strerror)
 
+    def _states(self) -> dict[str, Any]:
+        """Give every child's state, the Prefect server's too, which is none of `Child`'s."""
+        states: dict[str, Any] = {child.name: child.state for child in self._children}
+        if self._prefect is not None:
+            states["prefect"] = {
+                "state": "running" if self._prefect.running else "stopped",
+                "pid": self._prefect.pid,
+                "restarts": self._prefect_restarts,
+            }
+        return states
+
     async def _write_states(self, instance: Instance) -> None:
         """Write every child's state where the web processes find it."""
         while True:
-            states: dict[str, Any] = {child.name: child.state for child in self._children}
-            if self._prefect is not None:
-                running = self._prefect.running
-                states["prefect"] = {"state": "running" if running else "stopped", "pid": self._prefect.pid}
             partial = instance.state_file.with_suffix(".partial")
             with contextlib.suppress(OSError):
-                partial.write_bytes(orjson.dumps(states))
+                partial.write_bytes(orjson.dumps(self._states()))
                 partial.replace(instance.state_file)
             await asyncio.sleep(_STATE_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 import orjson
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from wire.messages import Json
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A count between two steps. Small ints are shared: nothing would tell whose result one was."""
+
+    tokens: int
+
+
 class TokenCounter(Protocol):
     """Counts a request's input tokens, off the event loop."""
 
@@ -30,7 +38,7 @@ class TokenCounter(Protocol):
 
 
 @step
-async def count_input_tokens(body: Json, route: Route, counter: TokenCounter, exchange: Exchange) -> int:
+async def count_input_tokens(body: Json, route: Route, counter: TokenCounter, exchange: Exchange) -> Count:
     """Count the request's input tokens: at the backend, if it counts, else with our own counter.
 
     Ours counts too when the backend fails: an approximation now is worth more than an error.
@@ -38,11 +46,11 @@ async def count_input_tokens(body: Json, route: Route, counter: TokenCounter, ex
     target = route.target
     if target.counts:
         try:
-            return await _count_upstream(body, route, exchange)
+            return Count(await _count_upstream(body, route, exchange))
         except GatewayError as error:
             if isinstance(error, InvalidRequest):
                 raise
-    return await counter.count(body, target.model)
+    return Count(await counter.count(body, target.model))
 
 
 async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
@@ -63,6 +71,7 @@ async def _count_upstream(body: Json, route: Route, exchange: Exchange) -> int:
 
 
 @step
-def render_count(tokens: int) -> Whole:
+def render_count(count: Count) -> Whole:
     """Write the count as count_tokens' answer."""
-    return Whole(orjson.dumps({"input_tokens": tokens}), summary={"input_tokens": tokens})
+    told = {"input_tokens": count.tokens}
+    return Whole(orjson.dumps(told), summary={**told})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from wire.errors import GatewayError
+from wire.messages_bytes import MessagesBytes
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tasks.backend import Upstream
-    from wire.errors import GatewayError
     from wire.messages import Json
 
 
@@ -42,6 +44,18 @@ class Translator(Telling, Protocol):
     def finish(self) -> bytes: ...
 
     def fail(self, error: GatewayError, request_id: str) -> bytes: ...
+
+
+def error_told(translator: Telling) -> GatewayError:
+    """Give the error of a stream in which the upstream told of one; raised, so that it has a place.
+
+    Only who passes an upstream's frames on has such an error at hand: others raise it in the stream's midst.
+    """
+    error = translator.error if isinstance(translator, MessagesBytes) else None
+    try:
+        raise error or GatewayError("the upstream told of an error in mid-stream")
+    except GatewayError as raised:
+        return raised
 
 
 class Live(Protocol):

@@ -24,8 +24,8 @@ class MessagesBytes:
     """Anthropic SSE bytes in, the same out, whole frames only; the interface of `ChatBytes`.
 
     What comes before `message_start` (comments, pings) is dropped: until then the answer may still become
-    an HTTP error. An `error` event that comes first is raised; a later one passes and sets `failed`. It is
-    told anew only where an HTTP error would be (`wire.upstream_errors.from_status`).
+    an HTTP error. An `error` event that comes first is raised; a later one passes, sets `failed`, and is
+    kept as `error`. It is told anew only where an HTTP error would be (`wire.upstream_errors.from_status`).
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class MessagesBytes:
         "_model",
         "_whose_key",
         "cost",
+        "error",
         "failed",
         "generation_id",
         "started",
@@ -44,6 +45,7 @@ class MessagesBytes:
     def __init__(self, model: str, whose_key: str = "the upstream key") -> None:
         self.started = False
         self.failed = False
+        self.error: GatewayError | None = None
         self.usage: Json | None = None
         self.cost: float | None = None
         self.stop_reason: str | None = None
@@ -93,7 +95,7 @@ class MessagesBytes:
             case "ping":
                 return b""
             case "error":
-                raise from_status(200, frame.data, {}, wire="messages", whose_key=self._whose_key)
+                raise self._error_in(frame)
             case _:
                 raise UpstreamFailed("the upstream's stream did not begin with message_start", retryable=True)
 
@@ -119,19 +121,12 @@ class MessagesBytes:
                 self._ended = True
             elif kind == "error":
                 self.failed = True
-                text = text.replace(frame.data, self._error(frame.data))
+                self.error = self._error_in(frame)
+                text = text.replace(frame.data, _told(self.error, frame.data))
         return text
 
-    def _error(self, data: bytes) -> bytes:
-        """Give an `error` event's data for the client: as it came, but for what it must hear in our words.
-
-        Those are a prompt that is too long, where Claude Code would not know it, and a refusal of our key.
-        """
-        made = from_status(200, data, {}, wire="messages", whose_key=self._whose_key)
-        if isinstance(made, PromptTooLong | KeyRefused) and made.verbatim is None:
-            said = {"type": made.type, "message": made.message}
-            return orjson.dumps(_parsed(data) | {"type": "error", "error": said})
-        return masked(data.decode("utf-8", "replace")).encode()
+    def _error_in(self, frame: Frame) -> GatewayError:
+        return from_status(200, frame.data, {}, wire="messages", whose_key=self._whose_key)
 
     def _take_usage(self, usage: Any) -> None:
         if not isinstance(usage, dict):
@@ -141,6 +136,17 @@ class MessagesBytes:
         if isinstance(cost, (int, float)):
             self.cost = float(cost)
         self.usage = {**(self.usage or {}), **told}
+
+
+def _told(error: GatewayError, data: bytes) -> bytes:
+    """Give an `error` event's data for the client: as it came, but for what it must hear in our words.
+
+    Those are a prompt that is too long, where Claude Code would not know it, and a refusal of our key.
+    """
+    if isinstance(error, PromptTooLong | KeyRefused) and error.verbatim is None:
+        said = {"type": error.type, "message": error.message}
+        return orjson.dumps(_parsed(data) | {"type": "error", "error": said})
+    return masked(data.decode("utf-8", "replace")).encode()
 
 
 def _is_whole(rest: bytes) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -48,13 +50,14 @@ def post(gateway, body):
 
 
 async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, reader):
-    openrouter.script({"text": "word " * 40, "chunk": 5, "delay": 0.1, "usage": {"input": 11, "output": 22}})
+    openrouter.script({"text": "word " * 40, "hold": 5, "usage": {"input": 11, "output": 22}})
     async with httpx.AsyncClient() as client:
         body = ASK | {"stream": True, "min_p": 0.1, "thinking": {"type": "adaptive"}}
         async with client.stream("POST", f"{recorded.url}/v1/messages", json=body) as answer:
             name = f"streaming-{answer.headers['request-id']}"
             running = await reader.flow_run(name)
             assert running["state_name"] == "Running"
+            openrouter.release()  # not before: a run that is created late is not seen while it sends
             await answer.aread()
     run = await reader.flow_run(name, "Completed")
     assert {"openrouter", "openai/gpt-5", "stream"} <= set(run["tags"])
@@ -75,6 +78,21 @@ async def test_a_stream_is_seen_running_and_then_whole(recorded, openrouter, rea
     artifact = await reader.artifact(run["id"])
     assert '"input_tokens"' in artifact["data"] or "input_tokens" in str(artifact["data"])
     assert "22" in str(artifact["data"])
+
+
+async def test_a_run_appears_within_two_seconds_of_its_start(recorded, openrouter, reader):
+    """By the run's own times, and the best of five: a busy machine may take its time once, not always."""
+    took = []
+    while not took or (min(took) > 2 and len(took) < 5):
+        openrouter.script({"text": "Hello."})
+        name = f"messages-{post(recorded, ASK).headers['request-id']}"
+        run = await reader.flow_run(name, "Completed")
+        artifact = await reader.artifact(run["id"])
+        (started,) = [row["value"] for row in json.loads(artifact["data"]) if row["what"] == "started"]
+        took.append(
+            (datetime.fromisoformat(run["created"]) - datetime.fromisoformat(started)).total_seconds()
+        )
+    assert min(took) <= 2, took
 
 
 async def test_a_failure_shows_its_error_and_every_attempt(recorded, openrouter, reader):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import httpx
+
 from tests.e2e.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -12,8 +14,19 @@ if TYPE_CHECKING:
     from tests.fakes.handle import FakeOpenRouter
 
 
+def counts_answered(gateway: str) -> float:
+    """Give how many counts the gateway answered well, by its own metrics."""
+    told = httpx.get(f"{gateway}/metrics").text
+    line = re.compile(
+        r'^headgate_requests_total\{(?=[^}]*flow="count_tokens")(?=[^}]*status="2xx")[^}]*\} (\S+)$',
+        re.MULTILINE,
+    )
+    return sum(map(float, line.findall(told)))
+
+
 def test_context_counts_tokens(claude: ClaudeCode, openrouter: FakeOpenRouter, wire: str) -> None:
     """`/context` asks for some 26 counts at once; Headgate counts itself where the upstream cannot."""
+    before = counts_answered(claude.base_url) if wire != "direct" else 0
     session = claude.run("/context")
     (shown,) = [block["text"] for block in session.blocks("assistant", "text")]
     counted = dict(re.findall(r"\| (System prompt|System tools|Messages) \| ([\d.]+k?)", shown))
@@ -22,6 +35,8 @@ def test_context_counts_tokens(claude: ClaudeCode, openrouter: FakeOpenRouter, w
     assert float(counted["System tools"].removesuffix("k")) > 0
     if wire != "direct":  # OpenRouter cannot count
         assert openrouter.requests("chat", "messages", "count_tokens") == []
+        # Claude Code estimates what it gets no count of: only the gateway knows that it counted
+        assert counts_answered(claude.base_url) - before >= 10
 
 
 def test_model_picker_lists_the_gateways_models(claude: ClaudeCode) -> None:

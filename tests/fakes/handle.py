@@ -75,6 +75,10 @@ class FakeOpenRouter:
     def reset(self) -> None:
         self._call("/_reset", {})
 
+    def release(self) -> None:
+        """Let the streams go on that a reply's `hold` stopped."""
+        self._call("/_release", {})
+
     def requests(self, *paths: str) -> list[Json]:
         """List what was seen, in order: the fields of `rules.Seen`."""
         return [seen for seen in self._call("/_requests") if not paths or seen["path"] in paths]

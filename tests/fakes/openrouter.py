@@ -4,7 +4,7 @@
 
     POST /api/v1/chat/completions, /api/v1/messages, /api/v1/messages/count_tokens
     GET  /api/v1/models, /api/v1/key
-    POST /_script {"rules": […], "main_only": bool, "lenient": bool}; GET /_requests; POST /_reset
+    POST /_script {"rules": […], "main_only": bool, "lenient": bool}; GET /_requests; POST /_reset, /_release
 
 Replies and rules are described in `replies` and `rules`; `handle.FakeOpenRouter` runs this as a child.
 A reply's `fault` says what goes wrong, `after` how many pieces were sent before it:
@@ -16,6 +16,8 @@ A reply's `fault` says what goes wrong, `after` how many pieces were sent before
     error_in_200    an error as the JSON body of a 200
     truncate        a clean end too early
     empty           no body at all
+
+A reply with `hold` stops after so many pieces of its stream, and goes on at the test's `/_release`.
 """
 
 from __future__ import annotations
@@ -98,6 +100,7 @@ class Fake:
         self.script = Script([])
         self.lenient = False
         self.seen: list[Seen] = []
+        self.released = asyncio.Event()
 
     # ---- control ----
 
@@ -112,6 +115,12 @@ class Fake:
 
     async def reset(self, _request: web.Request) -> web.Response:
         self.script, self.lenient, self.seen = Script([]), False, []
+        return await self.release(_request)
+
+    async def release(self, _request: web.Request) -> web.Response:
+        """Let the streams that are held go on."""
+        self.released.set()
+        self.released = asyncio.Event()
         return web.json_response({})
 
     # ---- the wires ----
@@ -154,7 +163,7 @@ class Fake:
         seen.complaint = "" if self.lenient else laws(seen.body)
         if seen.complaint:
             return plain({"status": 400, "message": seen.complaint}, seen)
-        return await perform(request, reply or DEFAULT, seen)
+        return await perform(request, reply or DEFAULT, seen, self.released)
 
 
 def unscripted(seen: Seen) -> web.Response:
@@ -195,7 +204,9 @@ def raw_pieces(reply: Json) -> list[bytes] | None:
     return None
 
 
-async def perform(request: web.Request, reply: Json, seen: Seen) -> web.StreamResponse:
+async def perform(
+    request: web.Request, reply: Json, seen: Seen, released: asyncio.Event | None = None
+) -> web.StreamResponse:
     """Play a scripted reply on the wire that the request came by."""
     fault = reply.get("fault")
     await asyncio.sleep(reply.get("first_delay", 0))
@@ -224,6 +235,10 @@ async def perform(request: web.Request, reply: Json, seen: Seen) -> web.StreamRe
         }
     )
     await response.prepare(request)
+    if released is not None and (held := reply.get("hold")):
+        await response.write(b"".join(pieces[:held]))
+        pieces = pieces[held:]
+        await released.wait()
     await play(response, pieces, reply, rendering)
     return response
 
@@ -279,6 +294,7 @@ def application(fake: Fake) -> web.Application:
     app.router.add_post("/_script", fake.set_script)
     app.router.add_get("/_requests", fake.list_requests)
     app.router.add_post("/_reset", fake.reset)
+    app.router.add_post("/_release", fake.release)
     app.router.add_route("*", "/{path:.*}", fake.answer)
     return app
 

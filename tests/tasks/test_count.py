@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import orjson
 import pytest
 
 from coordinators.lanes import BackendLanes, Cooling
+from express import MemorySink, Run
+from flows.count_tokens import count_tokens
 from tasks.backend import NO_MODEL, Reply, Route, Target
-from tasks.count import count_input_tokens
+from tasks.count import Count, count_input_tokens
 from tasks.exchange import Exchange
 from wire.dialects import ANTHROPIC
 from wire.signature import pack_details
@@ -46,7 +50,7 @@ async def test_a_count_that_tries_a_backend_tells_how_it_went(status, tokens, st
     assert lanes.state()["state"] == "half_open"
     route = Route(TARGET, lanes)
     count = count_input_tokens.fn(BODY, route, Ours(), Exchange("r", {}, b"{}", BODY))
-    assert await count == tokens
+    assert await count == Count(tokens)
     assert lanes.state()["state"] == state
 
 
@@ -54,7 +58,7 @@ async def test_counts_that_fail_shut_nobody_out():
     lanes = BackendLanes([(Counting(500), 1)], cooling=Cooling(after=1, seconds=60))
     for _ in range(3):
         count = count_input_tokens.fn(BODY, Route(TARGET, lanes), Ours(), Exchange("r", {}, b"{}", BODY))
-        assert await count == 5
+        assert await count == Count(5)
     assert lanes.state()["state"] == "closed"
 
 
@@ -64,5 +68,12 @@ async def test_a_conversation_is_counted_without_our_signatures():
     body = BODY | {"messages": [*BODY["messages"], said, {"role": "user", "content": "And now?"}]}
     backend = Counting(200)
     route = Route(TARGET, BackendLanes([(backend, 1)], cooling=Cooling(after=1, seconds=60)))
-    assert await count_input_tokens.fn(body, route, Ours(), Exchange("r", {}, b"{}", body)) == 77
+    assert await count_input_tokens.fn(body, route, Ours(), Exchange("r", {}, b"{}", body)) == Count(77)
     assert backend.sent["messages"][1]["content"] == [{"type": "text", "text": "Hello."}]
+
+
+async def test_a_small_count_is_linked_to_what_counted_it():
+    routing = SimpleNamespace(routes=lambda _: [Route(TARGET, BackendLanes([(Counting(500), 1)]))])
+    run = Run("count_tokens", name="c", sink=MemorySink())
+    await run.call(count_tokens, Exchange("r", {}, orjson.dumps(BODY), BODY), routing, Ours())
+    assert {step.name: step.inputs for step in run.steps}["render_count-0"] == ("count_input_tokens-0",)

@@ -129,3 +129,10 @@ def test_the_messages_wire_passes_unmodified_but_for_the_model() -> None:
 
 def test_line_ends_make_no_difference() -> None:
     assert relayed("chat_text", [recorded("chat_text_crlf")]) == relayed("chat_text", [recorded("chat_text")])
+
+
+def test_an_error_in_mid_stream_is_known_on_the_messages_wire() -> None:
+    machine = MessagesBytes("claude-test")
+    run(machine, [recorded("messages_error_midstream")])
+    assert isinstance(machine.error, Overloaded)
+    assert machine.error.message == "Overloaded"
