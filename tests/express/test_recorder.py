@@ -7,139 +7,22 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
-import pytest_asyncio
-from aiohttp import web
 
-from express import Run, pipeline, step
+from express import Run
 from express.recorder import Allowance, SocketSink, __main__, frames, recorder_stats, sink
 from express.recorder.intake import Intake
 from express.recorder.process import Recorder, serve_until_told
 from express.recorder.server import PrefectApi, Refused
+from tests.express.recording import Door, messages, named, recorded, until
 from wire.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.express.conftest import PrefectReader
-
-SECONDS = 20  # for what happens in another process
-
-
-@step
-async def convert(value: Any) -> list[Any]:
-    await asyncio.sleep(0.02)
-    return [value]
-
-
-@step
-async def call_backend(body: list[Any], error: Exception | None) -> tuple[Any, ...]:
-    await asyncio.sleep(0.02)
-    if error:
-        raise error
-    return (body,)
-
-
-@pipeline
-async def messages(value: Any, error: Exception | None = None) -> Any:
-    return await call_backend(await convert(value), error)
-
-
-class Door:
-    """A way to the Prefect server that can be shut, slow, or answer with errors."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.answers: list[int] = []
-        self.retry_after: str | None = None
-        self.delay = 0.0
-        self.seen: list[str] = []
-        self.authorization: str | None = None
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.authorization = request.headers.get("authorization")
-        self.seen.append(f"{request.method} {request.path.removeprefix('/api')}")
-        await asyncio.sleep(self.delay)
-        if self.answers:
-            status = self.answers.pop(0)
-            if status == 0:
-                assert request.transport is not None
-                request.transport.abort()
-            headers = {"retry-after": self.retry_after} if self.retry_after else {}
-            return web.Response(status=status or 500, headers=headers)
-        body = await request.read()
-        headers = {"content-type": "application/json"}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(request.method, self.target + request.path, data=body, headers=headers) as answer,
-        ):
-            return web.Response(status=answer.status, body=await answer.read())
-
-
-@pytest_asyncio.fixture
-async def door(prefect: PrefectReader) -> AsyncIterator[Door]:
-    door = Door(prefect.api.removesuffix("/api"))
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", door.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    door.url = f"http://127.0.0.1:{port}/api"
-    yield door
-    await runner.cleanup()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "recorder.sock"
-
-
-Begin = "Callable[..., Awaitable[Recorder]]"
-
-
-@pytest_asyncio.fixture
-async def begin(path: Path, prefect: PrefectReader) -> AsyncIterator[Callable[..., Awaitable[Recorder]]]:
-    tasks: list[tuple[Recorder, asyncio.Task[None]]] = []
-
-    async def begin(api: str = prefect.api, **options: Any) -> Recorder:
-        recorder = Recorder(path, api, **{"environment": {}, **options})
-        tasks.append((recorder, asyncio.create_task(recorder.serve())))
-        await until(path.exists)
-        return recorder
-
-    yield begin
-    for recorder, task in tasks:
-        recorder.stopping.set()
-        await task
-
-
-@pytest_asyncio.fixture
-async def to(path: Path) -> AsyncIterator[SocketSink]:
-    to = SocketSink(path)
-    yield to
-    await to.close()
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
-
-
-async def recorded(recorder: Recorder, count: int) -> None:
-    await until(lambda: recorder.intake.counters["recorded"] >= count)
-
-
-def named(name: str, to: SocketSink | None, **options: Any) -> Run:
-    return Run("messages", name=f"{name}-{time.time_ns()}", sink=to, **options)
 
 
 async def test_a_run_shows_on_the_server_as_it_happens(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TIMEOUT = aiohttp.ClientTimeout(total=15.0, connect=5.0)
 BACKOFF_SECONDS = (0.2, 2.0)
 _PASSING = {408, 425, 429}
+# A server that did not answer may still be at it: ours waits 2 s for its database.
+SETTLE_SECONDS = 3.0
 
 
 class Refused(Exception):
@@ -73,12 +75,17 @@ class PrefectApi:
                 self._flows.pop(document["pipeline"], None)
                 await self._pause(trouble)
 
-    async def end(self, document: Json, flow_run_id: str, tags: list[str] | None) -> None:
+    async def end(
+        self, document: Json, flow_run_id: str, tags: list[str] | None, *, again: bool = False
+    ) -> None:
         """Record how a run ended: its state first, so that the server's time for it is close.
 
-        `tags` are those the server has already, if that is known.
+        `tags` are those the server has already, if that is known. `again` says that some of it may have been
+        told before, by a recorder that died: what the server has is not told twice.
         """
-        await self.call("POST", f"/flow_runs/{flow_run_id}/set_state", payloads.final_state(document))
+        state = payloads.final_state(document)
+        if not (again and await self._is_in(state, flow_run_id)):
+            await self.call("POST", f"/flow_runs/{flow_run_id}/set_state", state)
         if "steps" not in document:
             return
         if document["steps"]:
@@ -86,9 +93,31 @@ class PrefectApi:
             await self.call("POST", "/events", payloads.task_runs(document, flow_run_id, flow_id))
         if document["tags"] != tags:
             await self.call("PATCH", f"/flow_runs/{flow_run_id}", {"tags": document["tags"]})
-        await self.call("POST", "/artifacts/", payloads.artifact(document, flow_run_id))
+        await self._add("artifacts", payloads.artifact(document, flow_run_id), flow_run_id, again=again)
         if lines := payloads.log_lines(document, flow_run_id):
-            await self.call("POST", "/logs/", lines)
+            await self._add("logs", lines, flow_run_id, again=again)
+
+    async def _is_in(self, state: Json, flow_run_id: str) -> bool:
+        run = await self.call("GET", f"/flow_runs/{flow_run_id}", None)
+        return bool(run["state_type"] == state["state"]["type"])
+
+    async def _add(self, kind: str, body: object, flow_run_id: str, *, again: bool) -> None:
+        """Add what gets its id from the server: before it is sent again, the server is asked if it has it."""
+        while True:
+            try:
+                if again and await self._has(kind, flow_run_id):
+                    return
+                await self._attempt("POST", f"/{kind}/", body)
+                return  # noqa: TRY300 - nothing else is left to do
+            except _Passing as trouble:
+                again = True
+                await self._pause(trouble)
+                if trouble.unsure:
+                    await asyncio.sleep(SETTLE_SECONDS)
+
+    async def _has(self, kind: str, flow_run_id: str) -> bool:
+        of_run = {"flow_run_id": {"any_": [flow_run_id]}}
+        return bool(await self._attempt("POST", f"/{kind}/filter", {kind: of_run, "limit": 1}))
 
     async def call(self, method: str, path: str, body: object) -> Any:
         """Call until the server takes it; raise Refused when it never will."""
@@ -102,12 +131,14 @@ class PrefectApi:
         if self._session is None:
             raise RuntimeError("the Prefect API is used inside `async with`")
         try:
-            async with self._session.request(method, self.url + path, data=orjson.dumps(body)) as response:
+            data = None if body is None else orjson.dumps(body)
+            async with self._session.request(method, self.url + path, data=data) as response:
                 answer = await response.read()
                 status = response.status
                 wait = response.headers.get("retry-after", "")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _Passing(f"{type(error).__name__}: {error}") from error
+            sent = not isinstance(error, aiohttp.ClientConnectorError)
+            raise _Passing(f"{type(error).__name__}: {error}", unsure=sent) from error
         if status >= 500 or status in _PASSING:
             raise _Passing(f"{method} {path}: HTTP {status}", wait)
         if status >= 400:
@@ -129,11 +160,15 @@ class PrefectApi:
 
 
 class _Passing(Exception):
-    """Trouble that may be over soon; `wait` is what the server said of it."""
+    """Trouble that may be over soon; `wait` is what the server said of it.
 
-    def __init__(self, message: str, wait: str = "") -> None:
+    `unsure`: the server may have done what it was asked for, or may be about to.
+    """
+
+    def __init__(self, message: str, wait: str = "", *, unsure: bool = False) -> None:
         super().__init__(message)
         self.wait = wait
+        self.unsure = unsure
 
 
 def _authorization(environment: Mapping[str, str]) -> dict[str, str]:
