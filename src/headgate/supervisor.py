@@ -20,6 +20,7 @@ import structlog
 from coordinators.http_upstream import HttpUpstream
 from coordinators.prefect_server import PrefectServer, free_port
 from coordinators.scrubbing import without_password
+from express.recorder.heirs import Life
 from headgate.backends import assemble
 from headgate.children import Child
 from headgate.choice import address_of, choose_backend
@@ -82,6 +83,7 @@ class Supervisor:
         self._prefect: PrefectServer | None = None
         self._runtime = ""
         self._recording: Recording | None = None
+        self._life: Life | None = None
 
     async def run(self) -> None:
         """Start, keep, stop; raises SettingsError if it cannot start."""
@@ -111,6 +113,8 @@ class Supervisor:
             await self._stop()
             listening.close()
             shutil.rmtree(self._runtime, ignore_errors=True)
+            if self._life is not None:
+                self._life.end(for_good=True)
             if self._recording is not None:
                 self._recording.close()
                 self._recording.folder.release()
@@ -186,11 +190,18 @@ class Supervisor:
             await self._prefect.start()
         if instance.runs == "express":
             # The Prefect API's address goes by the environment: it may have a password.
-            argv = ["recorder", "express.recorder", "--socket", instance.recorder_socket]
-            await self._keep_watched(argv, env)
+            await self._keep_watched(self._recorder(instance), env)
         await self._keep_watched(["batches", "headgate.batches"], env)
         await self._keep_watched(["maintenance", "headgate.maintenance"], env)
         await self._keep_watched(["counter", "coordinators.counter_process", instance.counter_socket], env)
+
+    def _recorder(self, instance: Instance) -> list[str]:
+        """Say how the recorder is started. Its journal is where the next start of a server finds it."""
+        journal = self._settings.data_dir.absolute() / "recorder" / f"{instance.id}.open"
+        self._life = Life(journal)
+        return [
+            "recorder", "express.recorder", "--socket", instance.recorder_socket, "--journal", str(journal)
+        ]  # fmt: skip
 
     async def _keep_watched(self, argv: list[str], env: dict[str, str]) -> None:
         watched = _module("headgate.watched", *argv)

@@ -112,7 +112,7 @@ def path(tmp_path: Path) -> Path:
 async def begin(path: Path, prefect: PrefectReader) -> AsyncIterator[Callable[..., Awaitable[Recorder]]]:
     tasks: list[tuple[Recorder, asyncio.Task[None]]] = []
 
-    async def begin(api: str = prefect.api, **options: Any) -> Recorder:
+    async def begin(api: str = prefect.api, path: Path = path, **options: Any) -> Recorder:
         recorder = Recorder(path, api, **{"environment": {}, **options})
         tasks.append((recorder, asyncio.create_task(recorder.serve())))
         await until(path.exists)

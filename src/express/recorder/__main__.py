@@ -18,17 +18,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="express.recorder", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="the Unix socket to listen on")
     parser.add_argument("--api", help="the Prefect API, if not the one in PREFECT_API_URL")
+    parser.add_argument(
+        "--journal", type=Path, help="where open runs are noted; beside the socket if not set"
+    )
     options = parser.parse_args(arguments)
     api = options.api or os.environ.get("PREFECT_API_URL")
     if not api:
         parser.error("name the Prefect API: --api or PREFECT_API_URL, as http://127.0.0.1:4200/api")
     with suppress(OSError):
         os.nice(NICENESS)
-    asyncio.run(_serve(options.socket, api))
+    asyncio.run(_serve(options.socket, api, options.journal))
 
 
-async def _serve(socket: Path, api: str) -> None:
-    await serve_until_told(Recorder(socket, api))
+async def _serve(socket: Path, api: str, journal: Path | None) -> None:
+    await serve_until_told(Recorder(socket, api, journal=journal))
 
 
 if __name__ == "__main__":

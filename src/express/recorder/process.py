@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from express.recorder import frames
+from express.recorder.heirs import Life, left_behind
 from express.recorder.intake import Entry, Intake
 from express.recorder.journal import Journal
 from express.recorder.server import PrefectApi, Refused
@@ -24,6 +25,7 @@ WRITERS = 2
 NICENESS = 15
 FLUSH_SECONDS = 5.0
 ACK_SECONDS = 0.1
+HEIR_SECONDS = 20.0  # a recorder may outlive its gateway by 5 s, for its last words
 
 
 class Connection(asyncio.Protocol):
@@ -102,7 +104,10 @@ class Acks:
 
 
 class Recorder:
-    """Listens, writes, and stops when told: `serve` is its whole life."""
+    """Listens, writes, and stops when told: `serve` is its whole life.
+
+    The journal of open runs is at `journal`; what other recorders left in its folder is taken over.
+    """
 
     def __init__(
         self,
@@ -110,13 +115,16 @@ class Recorder:
         api_url: str,
         *,
         environment: Mapping[str, str] = os.environ,
+        journal: Path | None = None,
         intake: Intake | None = None,
         flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self.socket_path = socket_path
         self.intake = intake or Intake()
         self.api = PrefectApi(api_url, self.intake.counters, environment)
-        self.journal = Journal(socket_path.with_suffix(".open"))
+        journal = journal or socket_path.with_suffix(".open")
+        self._life = Life(journal)
+        self.journal = Journal(journal)
         self.acks = Acks()
         self.intake.done = self.acks.add
         self.connections: set[asyncio.Transport] = set()
@@ -145,17 +153,27 @@ class Recorder:
         finally:
             os.umask(before)
         async with self.api:
-            writers = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
+            tasks = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
+            tasks.append(asyncio.create_task(self._inherit()))
             try:
                 await self.stopping.wait()
                 server.close()
                 await self._flush()
             finally:
                 self._hang_up()
-                for task in writers:
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*writers, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
+                self._life.end()
                 self.socket_path.unlink(missing_ok=True)
+
+    async def _inherit(self) -> None:
+        """Take over, now and later, the runs of recorders that are gone."""
+        while True:
+            for left in left_behind(self.journal.path):
+                self.journal.take_over(left)
+                self.intake.inherit(left.runs)
+            await asyncio.sleep(HEIR_SECONDS)
 
     async def _flush(self) -> None:
         with suppress(TimeoutError):
