@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ _log = structlog.get_logger("headgate.supervisor")
 _STATE_SECONDS = 1.0
 _START_SECONDS = 120.0  # a loaded machine may take long to import it all
 _AGAIN_SECONDS = 0.2
+_NEED_PREFECT = {"recorder", "batches", "maintenance"}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -147,18 +149,18 @@ class Supervisor:
         """Start what answers requests, and nothing beside it: the others take seconds of CPU to start."""
         settings = self._settings
         demo_url = await self._start_demo() if choice.backend == BackendName.DEMO else None
-        api_url, ui_url, runs = settings.prefect_api_url, None, settings.runs
+        api_url, ui_url, runs, mark = settings.prefect_api_url, None, settings.runs, None
         if api_url is not None:
             ui_url = without_password(api_url).rstrip("/").removesuffix("/api")
         elif self._with_prefect and runs != "off":
             self._prefect = PrefectServer(settings.data_dir, port=settings.prefect_port)
             self._prefect.choose_port()
-            api_url, ui_url = self._prefect.url, self._prefect.ui_url
+            api_url, ui_url, mark = self._prefect.url, self._prefect.ui_url, (*self._prefect.mark,)
         else:
             runs = "off"
         instance = Instance(
             id=secrets.token_hex(4), runtime_dir=self._runtime, backend=choice.backend, why=choice.why,
-            demo_url=demo_url, prefect_api_url=api_url, prefect_ui_url=ui_url, runs=runs,
+            demo_url=demo_url, prefect_api_url=api_url, prefect_ui_url=ui_url, prefect_mark=mark, runs=runs,
         )  # fmt: skip
         self._record(instance)
         env = self._web_environment(instance)
@@ -199,8 +201,10 @@ class Supervisor:
         """Say how the recorder is started. Its journal is where the next start of a server finds it."""
         journal = self._settings.data_dir.absolute() / "recorder" / f"{instance.id}.open"
         self._life = Life(journal)
+        mark = ["--mark", "=".join(instance.prefect_mark)] if instance.prefect_mark else []
         return [
-            "recorder", "express.recorder", "--socket", instance.recorder_socket, "--journal", str(journal)
+            "recorder", "express.recorder", "--socket", instance.recorder_socket, "--journal", str(journal),
+            *mark,
         ]  # fmt: skip
 
     async def _keep_watched(self, argv: list[str], env: dict[str, str]) -> None:
@@ -269,7 +273,7 @@ class Supervisor:
                 if not prefect.running:
                     break
             if up and prefect.url != instance.prefect_api_url:
-                _log.error("somebody took the port of Prefect: start again", port=prefect.port)
+                instance = self._move(instance, prefect)
             elif up:
                 self._announce(f"Prefect UI is up: {instance.prefect_ui_url}")
                 pause = 1.0
@@ -282,13 +286,30 @@ class Supervisor:
             except OSError as error:  # the next round tries again
                 _log.error("process cannot be started", process="prefect", because=error.strerror)
 
+    def _move(self, instance: Instance, prefect: PrefectServer) -> Instance:
+        """Lead those who need Prefect to its new address; not the web processes, which have requests open."""
+        moved = replace(instance, prefect_api_url=prefect.url, prefect_ui_url=prefect.ui_url)
+        _log.error(
+            "somebody took the port of Prefect: it has moved, and links to it hold after a new start",
+            from_url=instance.prefect_ui_url, to_url=prefect.ui_url,
+        )  # fmt: skip
+        self._announce(f"Prefect UI is up, elsewhere: {prefect.ui_url}")
+        for child in self._children:
+            if child.name in _NEED_PREFECT:
+                child.start_again(self._web_environment(moved))
+        return moved
+
     async def _write_states(self, instance: Instance) -> None:
         """Write every child's state where the web processes find it."""
         while True:
             states: dict[str, Any] = {child.name: child.state for child in self._children}
             if self._prefect is not None:
                 running = self._prefect.running
-                states["prefect"] = {"state": "running" if running else "stopped", "pid": self._prefect.pid}
+                states["prefect"] = {
+                    "state": "running" if running else "stopped",
+                    "pid": self._prefect.pid,
+                    "ui_url": self._prefect.ui_url,
+                }
             partial = instance.state_file.with_suffix(".partial")
             with contextlib.suppress(OSError):
                 partial.write_bytes(orjson.dumps(states))

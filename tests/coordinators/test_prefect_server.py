@@ -91,7 +91,7 @@ async def test_it_runs_in_its_own_home_and_shows_only_itself(prefect_server: Pre
         async with session.get(f"{prefect_server.url}/health", headers=headers) as answer:
             assert "access-control-allow-origin" not in answer.headers
     other = PrefectServer(prefect_server.home.parent / "other", prefect_server.port)
-    other._mark = "another start"
+    assert other.mark != prefect_server.mark
     async with aiohttp.ClientSession() as session:
         assert await prefect_server._answers(session)
         assert not await other._answers(session)

@@ -15,7 +15,7 @@ from express import Run
 from express.recorder import Allowance, SocketSink, __main__, frames, recorder_stats, sink
 from express.recorder.intake import Intake
 from express.recorder.process import Recorder, serve_until_told
-from express.recorder.server import PrefectApi, Refused
+from express.recorder.server import Mark, PrefectApi, Refused
 from tests.express.recording import Door, messages, named, recorded, until
 from wire.errors import Overloaded
 
@@ -440,17 +440,22 @@ async def test_the_process_records_and_ends_with_its_parent(path: Path, prefect:
 
 def test_the_program_reads_its_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     served: list[tuple[Path, str]] = []
+    more: list[tuple[Mark | None, Path]] = []
 
     async def serve(recorder: Recorder) -> None:
         served.append((recorder.socket_path, recorder.api.url))
+        more.append((recorder.api.mark, recorder.journal.path))
 
     monkeypatch.setattr(__main__, "serve_until_told", serve)
     monkeypatch.setattr(__main__, "NICENESS", 0)
     __main__.main(["--socket", str(tmp_path / "s"), "--api", "http://h/api/"])
     assert served == [(tmp_path / "s", "http://h/api")]
+    assert more == [(None, tmp_path / "s.open")]
     # of the environment, where a password in it is not on the command line
     monkeypatch.setenv("PREFECT_API_URL", "http://me:secret@h/api")
-    __main__.main(["--socket", str(tmp_path / "s")])
+    journal = str(tmp_path / "j.open")
+    __main__.main(["--socket", str(tmp_path / "s"), "--mark", "x-mark=a=b", "--journal", journal])
+    assert more[1] == (("x-mark", "a=b"), tmp_path / "j.open")
     assert served[1] == (tmp_path / "s", "http://me:secret@h/api")
     monkeypatch.delenv("PREFECT_API_URL")
     with pytest.raises(SystemExit):

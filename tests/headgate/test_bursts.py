@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.waiting import until
@@ -54,6 +55,7 @@ def burst(url: str) -> None:
         client.join()
 
 
+@pytest.mark.timeout(400)  # Prefect comes up, and writes some dozens of runs
 def test_prefect_answers_during_and_after_a_burst(openrouter: FakeOpenRouter) -> None:
     openrouter.script({"text": "drop " * 10, "times": 0})
     with GatewayProcess(OPENROUTER_API_KEY="k", OPENROUTER_BASE_URL=openrouter.base_url) as gateway:

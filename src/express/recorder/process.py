@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from express.recorder.server import Mark
+
 WRITERS = 2
 NICENESS = 15
 FLUSH_SECONDS = 5.0
@@ -115,13 +117,14 @@ class Recorder:
         api_url: str,
         *,
         environment: Mapping[str, str] = os.environ,
+        mark: Mark | None = None,
         journal: Path | None = None,
         intake: Intake | None = None,
         flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self.socket_path = socket_path
         self.intake = intake or Intake()
-        self.api = PrefectApi(api_url, self.intake.counters, environment)
+        self.api = PrefectApi(api_url, self.intake.counters, environment, mark=mark)
         journal = journal or socket_path.with_suffix(".open")
         self._life = Life(journal)
         self.journal = Journal(journal)

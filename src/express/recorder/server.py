@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import aiohttp
 import orjson
@@ -28,8 +28,19 @@ class Refused(Exception):
     """The server will not take this, however often it is asked."""
 
 
+class Mark(NamedTuple):
+    """A header that a server of ours has among its client's settings, and shows: name and value."""
+
+    name: str
+    value: str
+
+
 class PrefectApi:
-    """One client for the recorder's life; every call goes on until it is taken or refused."""
+    """One client for the recorder's life; every call goes on until it is taken or refused.
+
+    With a `mark`, no connection is opened for a call before whoever listens has shown the mark on another:
+    when our server is gone, somebody else may have its port, and what runs hold is not for them.
+    """
 
     def __init__(
         self,
@@ -37,9 +48,11 @@ class PrefectApi:
         counters: dict[str, int],
         environment: Mapping[str, str],
         *,
+        mark: Mark | None = None,
         slowest: float | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self.mark = mark
         self.reachable = False
         self.trouble: str | None = None
         self._counters = counters
@@ -49,7 +62,9 @@ class PrefectApi:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers)
+        checked = aiohttp.TraceConfig()
+        checked.on_connection_create_start.append(self._check_mark)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers, trace_configs=[checked])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -119,6 +134,20 @@ class PrefectApi:
         of_run = {"flow_run_id": {"any_": [flow_run_id]}}
         return bool(await self._attempt("POST", f"/{kind}/filter", {kind: of_run, "limit": 1}))
 
+    async def _check_mark(self, *_: object) -> None:
+        """Raise if a new connection would not lead to our server."""
+        if self.mark is None:
+            return
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT) as session,
+            session.get(f"{self.url}/admin/settings", allow_redirects=False) as response,
+        ):
+            answer = await response.read()
+        if response.status >= 500:
+            raise _Passing(f"GET /admin/settings: HTTP {response.status}")
+        if not shows(answer, self.mark):
+            raise _Passing(f"who answers at {self.url} is not our Prefect server: nothing is sent there")
+
     async def call(self, method: str, path: str, body: object) -> Any:
         """Call until the server takes it; raise Refused when it never will."""
         while True:
@@ -169,6 +198,14 @@ class _Passing(Exception):
         super().__init__(message)
         self.wait = wait
         self.unsure = unsure
+
+
+def shows(settings: bytes, mark: Mark) -> bool:
+    """Say whether this is what a server with the mark answers to `GET /admin/settings`."""
+    try:
+        return bool(orjson.loads(settings)["client"]["custom_headers"][mark.name] == mark.value)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _authorization(environment: Mapping[str, str]) -> dict[str, str]:
