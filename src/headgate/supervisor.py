@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +31,7 @@ from headgate.recording import (
     watch_loop,
     watch_process,
 )
+from headgate.runtime_folder import RuntimeFolder, delete_old_folders
 from headgate.settings import BackendName, SettingsError
 from headgate.usage_parts import check_binding, keys_marker
 
@@ -99,7 +98,9 @@ class Supervisor:
         assemble(settings, HttpUpstream())  # so that a wrong route is told here and now
         _log.info("backend chosen", backend=choice.backend, because=choice.why, others=choice.others)
         listening = listen(settings.host, settings.port)
-        self._runtime = tempfile.mkdtemp(prefix="headgate-")
+        delete_old_folders()
+        runtime = RuntimeFolder()
+        self._runtime = runtime.path
         stop = self._stop_on_signals()
         try:
             running = asyncio.create_task(self._start_and_keep(listening, choice))
@@ -114,7 +115,7 @@ class Supervisor:
         finally:
             await self._stop()
             listening.close()
-            shutil.rmtree(self._runtime, ignore_errors=True)
+            runtime.delete()
             if self._life is not None:
                 self._life.end(for_good=True)
             if self._recording is not None:

@@ -48,6 +48,7 @@ class Door:
         self.retry_after: str | None = None
         self.delay = 0.0
         self.lost: set[str] = set()  # what is done, but whose answer does not come
+        self.busy: set[str] = set()  # what is answered by 503, once
         self.seen: list[str] = []
         self.authorization: str | None = None
         self.url = ""
@@ -56,6 +57,9 @@ class Door:
         self.authorization = request.headers.get("authorization")
         self.seen.append(f"{request.method} {request.path.removeprefix('/api')}")
         await asyncio.sleep(self.delay)
+        if self.seen[-1] in self.busy:
+            self.busy.discard(self.seen[-1])
+            return web.Response(status=503)
         if self.answers:
             status = self.answers.pop(0)
             if status == 0:

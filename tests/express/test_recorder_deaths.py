@@ -93,6 +93,7 @@ async def test_what_is_sent_again_after_its_answer_was_lost_is_there_once(
 ) -> None:
     monkeypatch.setattr(server, "SETTLE_SECONDS", 0.01)
     door.lost = {"POST /artifacts/", "POST /logs/", "POST /flow_runs/"}
+    door.busy = {"POST /artifacts/filter"}
     recorder = await begin(door.url)
     run = named("answer-lost", to)
     run.log("a line")

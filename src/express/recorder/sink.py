@@ -116,10 +116,9 @@ class SocketSink(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Forget the ends that the recorder is done with."""
+        """Forget the ends that the recorder is done with: it says nothing else here."""
         for frame in self._decoder.feed(data):
-            if frame.kind == frames.ACK:
-                self._unacknowledged.release(frames.ids(frame.body))
+            self._unacknowledged.release(frames.ids(frame.body))
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport, self.connected = None, False
