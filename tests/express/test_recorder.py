@@ -185,7 +185,7 @@ async def test_a_gateway_that_dies_leaves_crashed_runs(
     await prefect.flow_run(run.name, "Running")
     await dying.close()
     ended = await prefect.flow_run(run.name, "Crashed")
-    assert ended["state"]["message"] == "How this run ended is lost: the gateway or the recorder went away before it was told."
+    assert ended["state"]["message"].startswith("How this run ended is lost: the gateway or the recorder")
     assert recorder.intake.counters["crashed"] == 1
 
 
