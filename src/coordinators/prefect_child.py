@@ -13,11 +13,13 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 NICENESS = 10
 # An orphan that has not ended by itself after this long is ended.
 GRACE_SECONDS = 5.0
+BUSY_MILLISECONDS = 2000
 
 
 def follow_parent(end: int = signal.SIGTERM, grace: float = GRACE_SECONDS) -> threading.Thread:
@@ -39,6 +41,28 @@ def follow_parent(end: int = signal.SIGTERM, grace: float = GRACE_SECONDS) -> th
     return watcher
 
 
+def wait_briefly_for_the_database() -> None:
+    """Have each of Prefect's connections to SQLite wait 2 s for a lock, not the 60 that Prefect sets.
+
+    While a statement waits, its thread holds the connection's mutex; the garbage collector that meets a
+    cursor of that connection in the main thread waits with it, and so does the whole server. After a burst of
+    runs it answered nothing for up to a minute. Prefect has no setting for this: its own `PRAGMA` comes after
+    whatever the database's address says. A call that meets a lock for longer is answered by 503, and sent
+    again by the recorder and by Prefect's clients; events wait in Prefect's queues for their next turn.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - see `main`
+
+    usual = AioSqliteConfiguration.setup_sqlite
+
+    def setup(self: AioSqliteConfiguration, conn: Any, record: Any) -> None:
+        usual(self, conn, record)
+        cursor = conn.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        cursor.close()
+
+    AioSqliteConfiguration.setup_sqlite = setup  # type: ignore[method-assign]
+
+
 def main(host: str, port: str) -> None:
     """Serve until a signal ends it."""
     with contextlib.suppress(OSError, AttributeError):
@@ -46,6 +70,7 @@ def main(host: str, port: str) -> None:
     follow_parent()
     from prefect.cli import app  # noqa: PLC0415 - seconds of imports: the parent is followed first
 
+    wait_briefly_for_the_database()
     sys.argv = ["prefect", "server", "start", "--host", host, "--port", port]
     app()
 

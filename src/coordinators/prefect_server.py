@@ -1,7 +1,7 @@
 """The embedded Prefect server: a child process with its own home and database.
 
-Something else may listen on the port it wants, another Prefect server even. So each start gets a
-random mark, which the server shows among its settings: only what shows the mark is ours.
+Something else may listen on the port it wants, another Prefect server even. So the server of each gateway has
+a random mark, which it shows among its settings: only what shows the mark is ours.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import orjson
 
 from coordinators import prefect_child
+from express.recorder.server import Mark, shows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ class PrefectServer:
         self.home = Path(data_dir) / "prefect"
         self.log_path = self.home / "server.log"
         self._environment = environment
-        self._mark = ""
+        self.mark = Mark(MARK, secrets.token_hex(16))
         self._process: asyncio.subprocess.Process | None = None
         self._claim: tuple[int, socket.socket] | None = None
 
@@ -130,7 +131,6 @@ class PrefectServer:
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         self.choose_port()
-        self._mark = secrets.token_hex(16)
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -156,6 +156,8 @@ class PrefectServer:
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RETENTION_SECONDS),
             "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_QUEUE_MAX_SIZE": "10000",
+            # each is a wait of 2 s for the database (`prefect_child`), where Prefect's own has 60
+            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_MAX_FLUSH_RETRIES": "30",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             **ours,
@@ -168,7 +170,7 @@ class PrefectServer:
             "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{self.ui_url},http://localhost:{self.port}",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE": "10000",
-            "PREFECT_CLIENT_CUSTOM_HEADERS": orjson.dumps({MARK: self._mark}).decode(),
+            "PREFECT_CLIENT_CUSTOM_HEADERS": orjson.dumps({MARK: self.mark.value}).decode(),
             "DO_NOT_TRACK": "1",
         }
 
@@ -212,10 +214,9 @@ class PrefectServer:
         self._let_go()
 
     async def _answers(self, session: aiohttp.ClientSession) -> bool:
-        """Ask what listens on the port for its settings, and look for the mark of this start."""
+        """Ask what listens on the port for its settings, and look for the mark."""
         try:
             async with session.get(f"{self.url}/admin/settings", allow_redirects=False) as response:
-                settings: Any = orjson.loads(await response.read())
-            return bool(settings["client"]["custom_headers"][MARK] == self._mark)
-        except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError):
+                return shows(await response.read(), self.mark)
+        except (aiohttp.ClientError, OSError):
             return False

@@ -44,6 +44,7 @@ class Child:
         self._fds = fds
         self._ended = ended
         self._stopping = False
+        self._replaced = False
         self._keeper: asyncio.Task[None] | None = None
         self._stdout: int | None = None
 
@@ -92,6 +93,10 @@ class Child:
             code = await self.process.wait()
             if self._stopping:
                 return
+            if self._replaced:
+                self._replaced = False
+                await self._spawn_after(0)
+                continue
             if time.monotonic() - started > _LONG_RUN:
                 pause = 0.5
             _log.error("process ended, starting it again", process=self.name, code=code, pause=pause)
@@ -115,6 +120,13 @@ class Child:
                 pause = _LONGEST_PAUSE
             else:
                 return
+
+    def start_again(self, env: Mapping[str, str]) -> None:
+        """Ask it to end, and have it begin anew in this environment."""
+        self._env = env
+        if self.process is not None and self.process.returncode is None:
+            self._replaced = True
+            self.process.terminate()
 
     async def stop(self, seconds: float) -> None:
         """Ask it to end; kill it if it has not after `seconds`."""

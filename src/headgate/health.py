@@ -9,6 +9,7 @@ from coordinators import cache_reports
 from coordinators.health import Health, Part, worst
 from coordinators.scrubbing import without_password
 from express.recorder import recorder_stats
+from express.recorder.server import Mark, shows
 from headgate import __version__
 from tasks.batch import StoreFailed
 from wire.errors import GatewayError
@@ -163,16 +164,26 @@ class HealthParts:
         return Part("degraded" if trouble else "ok", error=str(trouble) if trouble else None, facts=stats)
 
     async def _of_prefect(self) -> Part:
-        url = self._instance.prefect_api_url
+        url, mark = self._instance.prefect_api_url, self._instance.prefect_mark
         if url is None:
             return Part("off")
+        if moved := self._prefect_moved():
+            return Part("degraded", error=f"somebody took Prefect's port: it is at {moved} until a new start")
         try:
-            reply = await self._http.get(f"{url}/health", {}, _PREFECT_SECONDS)
+            path = "health" if mark is None else "admin/settings"
+            reply = await self._http.get(f"{url}/{path}", {}, _PREFECT_SECONDS)
         except GatewayError as error:
             return Part("down", error=error.message.replace("upstream:", "Prefect:"))
         if reply.status >= 500:
             return Part("down", error=f"Prefect answers {reply.status}")
+        if mark is not None and not shows(reply.body, Mark(*mark)):
+            return Part("down", error="somebody else answers at Prefect's address")
         return Part("ok")
+
+    def _prefect_moved(self) -> str | None:
+        """Give the address of the embedded server's pages, if it is not the one this process began with."""
+        at = self._children().get("prefect", {}).get("ui_url")
+        return None if at in (None, self._instance.prefect_ui_url) else str(at)
 
     async def _of_log_folder(self) -> Part:
         lost = sum((await asyncio.to_thread(self._lost)).values())

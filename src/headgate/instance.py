@@ -25,6 +25,7 @@ class Instance:
     demo_url: str | None = None
     prefect_api_url: str | None = None
     prefect_ui_url: str | None = None
+    prefect_mark: tuple[str, str] | None = None
     runs: str = "express"
 
     @property

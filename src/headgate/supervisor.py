@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import structlog
 from coordinators.http_upstream import HttpUpstream
 from coordinators.prefect_server import PrefectServer, free_port
 from coordinators.scrubbing import without_password
+from express.recorder.heirs import Life
 from headgate.backends import assemble
 from headgate.children import Child
 from headgate.choice import address_of, choose_backend
@@ -31,6 +31,7 @@ from headgate.recording import (
     watch_loop,
     watch_process,
 )
+from headgate.runtime_folder import RuntimeFolder, delete_old_folders
 from headgate.settings import BackendName, SettingsError
 from headgate.usage_parts import check_binding, keys_marker
 
@@ -45,6 +46,7 @@ _log = structlog.get_logger("headgate.supervisor")
 _STATE_SECONDS = 1.0
 _START_SECONDS = 120.0  # a loaded machine may take long to import it all
 _AGAIN_SECONDS = 0.2
+_NEED_PREFECT = {"recorder", "batches", "maintenance"}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -83,6 +85,7 @@ class Supervisor:
         self._prefect_restarts = 0
         self._runtime = ""
         self._recording: Recording | None = None
+        self._life: Life | None = None
 
     async def run(self) -> None:
         """Start, keep, stop; raises SettingsError if it cannot start."""
@@ -96,7 +99,9 @@ class Supervisor:
         assemble(settings, HttpUpstream())  # so that a wrong route is told here and now
         _log.info("backend chosen", backend=choice.backend, because=choice.why, others=choice.others)
         listening = listen(settings.host, settings.port)
-        self._runtime = tempfile.mkdtemp(prefix="headgate-")
+        delete_old_folders()
+        runtime = RuntimeFolder()
+        self._runtime = runtime.path
         stop = self._stop_on_signals()
         try:
             running = asyncio.create_task(self._start_and_keep(listening, choice))
@@ -111,7 +116,9 @@ class Supervisor:
         finally:
             await self._stop()
             listening.close()
-            shutil.rmtree(self._runtime, ignore_errors=True)
+            runtime.delete()
+            if self._life is not None:
+                self._life.end(for_good=True)
             if self._recording is not None:
                 self._recording.close()
                 self._recording.folder.release()
@@ -144,18 +151,18 @@ class Supervisor:
         """Start what answers requests, and nothing beside it: the others take seconds of CPU to start."""
         settings = self._settings
         demo_url = await self._start_demo() if choice.backend == BackendName.DEMO else None
-        api_url, ui_url, runs = settings.prefect_api_url, None, settings.runs
+        api_url, ui_url, runs, mark = settings.prefect_api_url, None, settings.runs, None
         if api_url is not None:
             ui_url = without_password(api_url).rstrip("/").removesuffix("/api")
         elif self._with_prefect and runs != "off":
             self._prefect = PrefectServer(settings.data_dir, port=settings.prefect_port)
             self._prefect.choose_port()
-            api_url, ui_url = self._prefect.url, self._prefect.ui_url
+            api_url, ui_url, mark = self._prefect.url, self._prefect.ui_url, (*self._prefect.mark,)
         else:
             runs = "off"
         instance = Instance(
             id=secrets.token_hex(4), runtime_dir=self._runtime, backend=choice.backend, why=choice.why,
-            demo_url=demo_url, prefect_api_url=api_url, prefect_ui_url=ui_url, runs=runs,
+            demo_url=demo_url, prefect_api_url=api_url, prefect_ui_url=ui_url, prefect_mark=mark, runs=runs,
         )  # fmt: skip
         self._record(instance)
         env = self._web_environment(instance)
@@ -187,11 +194,20 @@ class Supervisor:
             await self._prefect.start()
         if instance.runs == "express":
             # The Prefect API's address goes by the environment: it may have a password.
-            argv = ["recorder", "express.recorder", "--socket", instance.recorder_socket]
-            await self._keep_watched(argv, env)
+            await self._keep_watched(self._recorder(instance), env)
         await self._keep_watched(["batches", "headgate.batches"], env)
         await self._keep_watched(["maintenance", "headgate.maintenance"], env)
         await self._keep_watched(["counter", "coordinators.counter_process", instance.counter_socket], env)
+
+    def _recorder(self, instance: Instance) -> list[str]:
+        """Say how the recorder is started. Its journal is where the next start of a server finds it."""
+        journal = self._settings.data_dir.absolute() / "recorder" / f"{instance.id}.open"
+        self._life = Life(journal)
+        mark = ["--mark", "=".join(instance.prefect_mark)] if instance.prefect_mark else []
+        return [
+            "recorder", "express.recorder", "--socket", instance.recorder_socket, "--journal", str(journal),
+            *mark,
+        ]  # fmt: skip
 
     async def _keep_watched(self, argv: list[str], env: dict[str, str]) -> None:
         watched = _module("headgate.watched", *argv)
@@ -259,7 +275,7 @@ class Supervisor:
                 if not prefect.running:
                     break
             if up and prefect.url != instance.prefect_api_url:
-                _log.error("somebody took the port of Prefect: start again", port=prefect.port)
+                instance = self._move(instance, prefect)
             elif up:
                 self._announce(f"Prefect UI is up: {instance.prefect_ui_url}")
                 pause = 1.0
@@ -281,8 +297,22 @@ class Supervisor:
                 "state": "running" if self._prefect.running else "stopped",
                 "pid": self._prefect.pid,
                 "restarts": self._prefect_restarts,
+                "ui_url": self._prefect.ui_url,
             }
         return states
+
+    def _move(self, instance: Instance, prefect: PrefectServer) -> Instance:
+        """Lead those who need Prefect to its new address; not the web processes, which have requests open."""
+        moved = replace(instance, prefect_api_url=prefect.url, prefect_ui_url=prefect.ui_url)
+        _log.error(
+            "somebody took the port of Prefect: it has moved, and links to it hold after a new start",
+            from_url=instance.prefect_ui_url, to_url=prefect.ui_url,
+        )  # fmt: skip
+        self._announce(f"Prefect UI is up, elsewhere: {prefect.ui_url}")
+        for child in self._children:
+            if child.name in _NEED_PREFECT:
+                child.start_again(self._web_environment(moved))
+        return moved
 
     async def _write_states(self, instance: Instance) -> None:
         """Write every child's state where the web processes find it."""

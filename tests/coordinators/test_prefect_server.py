@@ -91,7 +91,7 @@ async def test_it_runs_in_its_own_home_and_shows_only_itself(prefect_server: Pre
         async with session.get(f"{prefect_server.url}/health", headers=headers) as answer:
             assert "access-control-allow-origin" not in answer.headers
     other = PrefectServer(prefect_server.home.parent / "other", prefect_server.port)
-    other._mark = "another start"
+    assert other.mark != prefect_server.mark
     async with aiohttp.ClientSession() as session:
         assert await prefect_server._answers(session)
         assert not await other._answers(session)
@@ -195,3 +195,29 @@ def test_following_a_parent_without_a_kernel_that_tells(monkeypatch: pytest.Monk
         pass
     os.close(ours)
     assert told == [(os.getpid(), signal.SIGTERM), 1]
+
+
+CONNECTION = """
+import asyncio, sys
+from coordinators import prefect_child
+prefect_child.wait_briefly_for_the_database()
+from prefect.server.database.configurations import AioSqliteConfiguration
+from sqlalchemy import text
+async def main():
+    engine = await AioSqliteConfiguration("sqlite+aiosqlite:///" + sys.argv[1]).engine()
+    async with engine.connect() as connection:
+        for asked in ("busy_timeout", "journal_mode"):
+            print((await connection.execute(text(f"PRAGMA {asked}"))).scalar())
+    await engine.dispose()
+asyncio.run(main())
+"""
+
+
+async def test_its_connections_wait_for_the_database_for_two_seconds(tmp_path: Path) -> None:
+    """Longer waits stop the whole server: see `wait_briefly_for_the_database`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CONNECTION, str(tmp_path / "db"), stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PREFECT_HOME": str(tmp_path)},
+    )  # fmt: skip
+    told, _ = await process.communicate()
+    assert told.split() == [b"2000", b"wal"]

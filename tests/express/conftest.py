@@ -6,10 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
+from aiohttp import web
+
+from express.recorder import SocketSink
+from express.recorder.process import Recorder
+from tests.express.recording import Door, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from coordinators.prefect_server import PrefectServer
 
@@ -79,3 +86,46 @@ class PrefectReader:
 async def prefect(prefect_server: PrefectServer) -> AsyncIterator[PrefectReader]:
     async with aiohttp.ClientSession() as session:
         yield PrefectReader(session, prefect_server.url)
+
+
+@pytest_asyncio.fixture
+async def door(prefect: PrefectReader) -> AsyncIterator[Door]:
+    door = Door(prefect.api.removesuffix("/api"))
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", door.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    door.url = f"http://127.0.0.1:{port}/api"
+    yield door
+    await runner.cleanup()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "recorder.sock"
+
+
+@pytest_asyncio.fixture
+async def begin(path: Path, prefect: PrefectReader) -> AsyncIterator[Callable[..., Awaitable[Recorder]]]:
+    tasks: list[tuple[Recorder, asyncio.Task[None]]] = []
+
+    async def begin(api: str = prefect.api, path: Path = path, **options: Any) -> Recorder:
+        recorder = Recorder(path, api, **{"environment": {}, **options})
+        tasks.append((recorder, asyncio.create_task(recorder.serve())))
+        await until(path.exists)
+        return recorder
+
+    yield begin
+    for recorder, task in tasks:
+        recorder.stopping.set()
+        await task
+
+
+@pytest_asyncio.fixture
+async def to(path: Path) -> AsyncIterator[SocketSink]:
+    to = SocketSink(path)
+    yield to
+    await to.close()

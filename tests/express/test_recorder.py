@@ -7,139 +7,22 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
-import pytest_asyncio
-from aiohttp import web
 
-from express import Run, pipeline, step
+from express import Run
 from express.recorder import Allowance, SocketSink, __main__, frames, recorder_stats, sink
 from express.recorder.intake import Intake
 from express.recorder.process import Recorder, serve_until_told
-from express.recorder.server import PrefectApi, Refused
+from express.recorder.server import Mark, PrefectApi, Refused
+from tests.express.recording import Door, messages, named, recorded, until
 from wire.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.express.conftest import PrefectReader
-
-SECONDS = 20  # for what happens in another process
-
-
-@step
-async def convert(value: Any) -> list[Any]:
-    await asyncio.sleep(0.02)
-    return [value]
-
-
-@step
-async def call_backend(body: list[Any], error: Exception | None) -> tuple[Any, ...]:
-    await asyncio.sleep(0.02)
-    if error:
-        raise error
-    return (body,)
-
-
-@pipeline
-async def messages(value: Any, error: Exception | None = None) -> Any:
-    return await call_backend(await convert(value), error)
-
-
-class Door:
-    """A way to the Prefect server that can be shut, slow, or answer with errors."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.answers: list[int] = []
-        self.retry_after: str | None = None
-        self.delay = 0.0
-        self.seen: list[str] = []
-        self.authorization: str | None = None
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.authorization = request.headers.get("authorization")
-        self.seen.append(f"{request.method} {request.path.removeprefix('/api')}")
-        await asyncio.sleep(self.delay)
-        if self.answers:
-            status = self.answers.pop(0)
-            if status == 0:
-                assert request.transport is not None
-                request.transport.abort()
-            headers = {"retry-after": self.retry_after} if self.retry_after else {}
-            return web.Response(status=status or 500, headers=headers)
-        body = await request.read()
-        headers = {"content-type": "application/json"}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(request.method, self.target + request.path, data=body, headers=headers) as answer,
-        ):
-            return web.Response(status=answer.status, body=await answer.read())
-
-
-@pytest_asyncio.fixture
-async def door(prefect: PrefectReader) -> AsyncIterator[Door]:
-    door = Door(prefect.api.removesuffix("/api"))
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", door.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    door.url = f"http://127.0.0.1:{port}/api"
-    yield door
-    await runner.cleanup()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "recorder.sock"
-
-
-Begin = "Callable[..., Awaitable[Recorder]]"
-
-
-@pytest_asyncio.fixture
-async def begin(path: Path, prefect: PrefectReader) -> AsyncIterator[Callable[..., Awaitable[Recorder]]]:
-    tasks: list[tuple[Recorder, asyncio.Task[None]]] = []
-
-    async def begin(api: str = prefect.api, **options: Any) -> Recorder:
-        recorder = Recorder(path, api, **{"environment": {}, **options})
-        tasks.append((recorder, asyncio.create_task(recorder.serve())))
-        await until(path.exists)
-        return recorder
-
-    yield begin
-    for recorder, task in tasks:
-        recorder.stopping.set()
-        await task
-
-
-@pytest_asyncio.fixture
-async def to(path: Path) -> AsyncIterator[SocketSink]:
-    to = SocketSink(path)
-    yield to
-    await to.close()
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
-
-
-async def recorded(recorder: Recorder, count: int) -> None:
-    await until(lambda: recorder.intake.counters["recorded"] >= count)
-
-
-def named(name: str, to: SocketSink | None, **options: Any) -> Run:
-    return Run("messages", name=f"{name}-{time.time_ns()}", sink=to, **options)
 
 
 async def test_a_run_shows_on_the_server_as_it_happens(
@@ -302,7 +185,7 @@ async def test_a_gateway_that_dies_leaves_crashed_runs(
     await prefect.flow_run(run.name, "Running")
     await dying.close()
     ended = await prefect.flow_run(run.name, "Crashed")
-    assert ended["state"]["message"] == "The gateway went away before it told how this run ended."
+    assert ended["state"]["message"].startswith("How this run ended is lost: the gateway or the recorder")
     assert recorder.intake.counters["crashed"] == 1
 
 
@@ -557,17 +440,22 @@ async def test_the_process_records_and_ends_with_its_parent(path: Path, prefect:
 
 def test_the_program_reads_its_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     served: list[tuple[Path, str]] = []
+    more: list[tuple[Mark | None, Path]] = []
 
     async def serve(recorder: Recorder) -> None:
         served.append((recorder.socket_path, recorder.api.url))
+        more.append((recorder.api.mark, recorder.journal.path))
 
     monkeypatch.setattr(__main__, "serve_until_told", serve)
     monkeypatch.setattr(__main__, "NICENESS", 0)
     __main__.main(["--socket", str(tmp_path / "s"), "--api", "http://h/api/"])
     assert served == [(tmp_path / "s", "http://h/api")]
+    assert more == [(None, tmp_path / "s.open")]
     # of the environment, where a password in it is not on the command line
     monkeypatch.setenv("PREFECT_API_URL", "http://me:secret@h/api")
-    __main__.main(["--socket", str(tmp_path / "s")])
+    journal = str(tmp_path / "j.open")
+    __main__.main(["--socket", str(tmp_path / "s"), "--mark", "x-mark=a=b", "--journal", journal])
+    assert more[1] == (("x-mark", "a=b"), tmp_path / "j.open")
     assert served[1] == (tmp_path / "s", "http://me:secret@h/api")
     monkeypatch.delenv("PREFECT_API_URL")
     with pytest.raises(SystemExit):

@@ -66,3 +66,22 @@ async def test_a_line_that_does_not_come_in_time_is_empty() -> None:
     child = Child("one", [sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ)
     assert await child.start_and_read_line(0.2) == b""
     await child.stop(5)
+
+
+async def test_one_that_is_to_begin_anew_does_so_in_its_new_environment(tmp_path: Path) -> None:
+    told, ends = tmp_path / "told", []
+    script = f"import os, time; open({str(told)!r}, 'a').write(os.environ['AT'] + ' '); time.sleep(60)"
+    child = Child(
+        "one",
+        [sys.executable, "-c", script],
+        env=os.environ | {"AT": "old"},
+        ended=lambda *end: ends.append(end),
+    )
+    await child.start()
+    await until(lambda: told.exists() and told.read_text() == "old ")
+    child.start_again(os.environ | {"AT": "new"})
+    await until(lambda: told.read_text() == "old new ")
+    assert (ends, child.last_exit, child.restarts) == ([], None, 1)
+    await child.stop(5)
+    child.start_again(os.environ)  # it has ended for good
+    assert child.state["state"] == "stopped"

@@ -3,7 +3,8 @@
 A header of 22 bytes says a frame's length, kind, whether the run must be recorded, and whose run
 it is, so that the recorder can drop a frame without parsing its body. Bodies are JSON. An end
 frame repeats the start's body: a run whose start was left out can still be recorded whole. A skipped
-frame counts the runs of which nothing was sent.
+frame counts the runs of which nothing was sent. An ack lists the runs that the recorder is done with: what it
+does not list is sent again to the next recorder, marked so.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from express.summaries import summary_of
 if TYPE_CHECKING:
     from express.runs import Run
 
-HELLO, START, END, STATS, SKIPPED = range(1, 6)
+HELLO, START, END, STATS, SKIPPED, ACK = range(1, 7)
 
 _HEADER = Struct(">IBB16s")
 BODY_LIMIT = 64 * 1024
+IDS_LIMIT = 8000  # of a hello's or an ack's runs
+_LIMITS = {HELLO: IDS_LIMIT * 16, ACK: IDS_LIMIT * 16}
+_KEEP, _AGAIN = 1, 2
 # All that is left of an end for which there is no room, or which is no JSON.
 BARE_ENDS = {
     state: orjson.dumps({"state": state}) for state in ("completed", "failed", "cancelled", "crashed")
@@ -31,12 +35,16 @@ _CUTS = ((2000, 200), (300, 100), (60, 30))
 
 
 class Frame(NamedTuple):
-    """One frame: `owner` is a run's id, or the sink's in a hello and in what was skipped."""
+    """One frame: `owner` is a run's id, or the sink's in a hello, an ack and in what was skipped.
+
+    `again` says that a recorder may have told Prefect of it already.
+    """
 
     kind: int
     keep: bool
     owner: bytes
     body: bytes
+    again: bool = False
 
 
 class FrameError(Exception):
@@ -45,6 +53,16 @@ class FrameError(Exception):
 
 def encode(kind: int, owner: bytes, body: bytes, *, keep: bool = False) -> bytes:
     return _HEADER.pack(len(body), kind, keep, owner) + body
+
+
+def again(frame: bytes) -> bytes:
+    """Mark an encoded frame as one that was sent before."""
+    return frame[:5] + bytes((frame[5] | _AGAIN,)) + frame[6:]
+
+
+def ids(body: bytes) -> list[bytes]:
+    """Give the runs that a hello or an ack lists."""
+    return [body[at : at + 16] for at in range(0, len(body), 16)]
 
 
 class FrameDecoder:
@@ -60,13 +78,14 @@ class FrameDecoder:
         frames: list[Frame] = []
         at, size, head = 0, len(data), _HEADER.size
         while size - at >= head:
-            length, kind, keep, owner = _HEADER.unpack_from(data, at)
-            if length > BODY_LIMIT or not HELLO <= kind <= SKIPPED:
+            length, kind, flags, owner = _HEADER.unpack_from(data, at)
+            if length > _LIMITS.get(kind, BODY_LIMIT) or not HELLO <= kind <= ACK:
                 raise FrameError(f"a frame of kind {kind} and {length} bytes")
             end = at + head + length
             if end > size:
                 break
-            frames.append(Frame(kind, bool(keep), owner, data[at + head : end]))
+            body = data[at + head : end]
+            frames.append(Frame(kind, bool(flags & _KEEP), owner, body, bool(flags & _AGAIN)))
             at = end
         self._rest = data[at:]
         return frames

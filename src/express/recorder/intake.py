@@ -18,7 +18,7 @@ from express.recorder import frames
 from express.recorder.allowance import Allowance
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from express.recorder.journal import Opened
 
@@ -32,10 +32,11 @@ COUNTERS = (
 class Entry:
     """An admitted run. `start` and `end` are bodies still to be written, `tags` those the server has.
 
-    `queued` is true while it waits or a writer has it: nobody else may take it then.
+    `queued` is true while it waits or a writer has it: nobody else may take it then. `again` says that a
+    recorder before this one may have told its end.
     """
 
-    __slots__ = ("end", "flow_run_id", "keep", "key", "queued", "sink", "start", "tags")
+    __slots__ = ("again", "end", "flow_run_id", "keep", "key", "queued", "sink", "start", "tags")
 
     def __init__(self, key: bytes, sink: bytes, *, keep: bool) -> None:
         self.key, self.sink, self.keep = key, sink, keep
@@ -44,12 +45,17 @@ class Entry:
         self.flow_run_id: str | None = None
         self.tags: list[str] | None = None
         self.queued = False
+        self.again = False
 
 
 class Intake:
-    """Takes frames in by the thousand, gives entries out to the writers."""
+    """Takes frames in by the thousand, gives entries out to the writers.
+
+    `done` is told the sink and the run of every end that is written or never will be: nobody need keep it.
+    """
 
     def __init__(self, *, waiting: int = 48, rate: float = 5.0, lease: float = LEASE_SECONDS) -> None:
+        self.done: Callable[[bytes, bytes], object] = lambda _sink, _run: None
         self.open: dict[bytes, Entry] = {}
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._waiting = waiting
@@ -83,9 +89,12 @@ class Intake:
         if entry is None:
             if frame.body in _BARE or not self._admits(frame.keep):
                 self.counters["sampled_out"] += 1
+                self.done(sink, frame.owner)
                 return
             entry = self._admit(frame, sink)
+            entry.again = frame.again
         elif entry.end is None:
+            entry.again |= frame.again
             self._end(entry, frame.body if self._bytes < KEPT_BYTES else _bare(frame.body))
 
     def greeted(self, sink: bytes, runs: Collection[bytes]) -> None:
@@ -107,6 +116,7 @@ class Intake:
         for key, opened in runs.items():
             entry = Entry(key, opened.sink, keep=True)
             entry.flow_run_id = opened.flow_run_id
+            entry.again = True
             self.open[key] = entry
         for sink in {opened.sink for opened in runs.values()}:
             self.lost(sink)
@@ -148,6 +158,7 @@ class Intake:
         self._busy -= 1
         self._bytes -= len(entry.start or b"") + len(entry.end or b"")
         self.open.pop(entry.key, None)
+        self.done(entry.sink, entry.key)
         self._rest()
 
     def _rest(self) -> None:

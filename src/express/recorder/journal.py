@@ -25,7 +25,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.runs: dict[bytes, Opened] = {}
         self._load()
         self._compact()
@@ -34,13 +34,18 @@ class Journal:
         self.runs[run] = Opened(sink, flow_run_id)
         self._append(f"+ {run.hex()} {sink.hex()} {flow_run_id}\n")
 
+    def take_over(self, other: Journal) -> None:
+        """Add what another one has, before that is deleted."""
+        for run, opened in other.runs.items():
+            self.opened(run, *opened)
+
     def ended(self, run: bytes) -> None:
         if self.runs.pop(run, None) is not None:
             self._append(f"- {run.hex()}\n")
 
     def _append(self, line: str) -> None:
         with suppress(OSError):
-            with self._path.open("a") as file:
+            with self.path.open("a") as file:
                 file.write(line)
                 size = file.tell()
             if size > COMPACT_BYTES:
@@ -48,7 +53,7 @@ class Journal:
 
     def _load(self) -> None:
         with suppress(OSError, UnicodeDecodeError):
-            for line in self._path.read_text().splitlines():
+            for line in self.path.read_text().splitlines():
                 with suppress(ValueError):  # a line cut short by a crash
                     self._apply(line.split())
 
@@ -63,7 +68,7 @@ class Journal:
 
     def _compact(self) -> None:
         lines = (f"+ {run.hex()} {o.sink.hex()} {o.flow_run_id}\n" for run, o in self.runs.items())
-        fresh = self._path.with_suffix(".new")
+        fresh = self.path.with_suffix(".new")
         with suppress(OSError):
             fresh.write_text("".join(lines))
-            fresh.replace(self._path)
+            fresh.replace(self.path)

@@ -52,7 +52,7 @@ def final_state(document: Json) -> Json:
     if told is None and "end" in document:
         told = f"took {seconds(document):.3f} s"
     if document["state"] == "crashed":
-        told = "The gateway went away before it told how this run ended."
+        told = "How this run ended is lost: the gateway or the recorder went away before it was told."
     return {"state": {"type": kind, "name": name, "message": told}}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from express.recorder import frames
+from express.recorder.heirs import Life, left_behind
 from express.recorder.intake import Entry, Intake
 from express.recorder.journal import Journal
 from express.recorder.server import PrefectApi, Refused
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from express.recorder.server import Mark
+
 WRITERS = 2
 NICENESS = 15
 FLUSH_SECONDS = 5.0
+ACK_SECONDS = 0.1
+HEIR_SECONDS = 20.0  # a recorder may outlive its gateway by 5 s, for its last words
 
 
 class Connection(asyncio.Protocol):
@@ -44,9 +49,8 @@ class Connection(asyncio.Protocol):
             for frame in self._decoder.feed(data):
                 if frame.kind == frames.HELLO:
                     self._sink = frame.owner
-                    body = frame.body
-                    runs = {body[at : at + 16] for at in range(0, len(body), 16)}
-                    self._recorder.intake.greeted(frame.owner, runs)
+                    self._recorder.acks.reaches(frame.owner, transport)
+                    self._recorder.intake.greeted(frame.owner, set(frames.ids(frame.body)))
                 elif frame.kind == frames.STATS:
                     counters = orjson.dumps(self._recorder.stats())
                     transport.write(frames.encode(frames.STATS, frame.owner, counters))
@@ -61,11 +65,51 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._recorder.connections.discard(cast("asyncio.Transport", self._transport))
         if self._sink is not None:
+            self._recorder.acks.left(self._sink, cast("asyncio.Transport", self._transport))
             self._recorder.intake.lost(self._sink)
 
 
+class Acks:
+    """Tells each sink, ten times a second, of which of its runs the recorder is done with the end."""
+
+    def __init__(self) -> None:
+        self._sinks: dict[bytes, tuple[asyncio.Transport, list[bytes]]] = {}
+        self._due = False
+
+    def reaches(self, sink: bytes, transport: asyncio.Transport) -> None:
+        """Note where a sink is told."""
+        self._sinks[sink] = transport, []
+
+    def left(self, sink: bytes, transport: asyncio.Transport) -> None:
+        """Note that a sink hung up: it sends again what it was not told of."""
+        told = self._sinks.get(sink)
+        if told is not None and told[0] is transport:  # it may be back already
+            del self._sinks[sink]
+
+    def add(self, sink: bytes, run: bytes) -> None:
+        """Have the sink told of this run soon; of a sink that is gone, nobody."""
+        told = self._sinks.get(sink)
+        if told is not None:
+            told[1].append(run)
+            if not self._due:
+                self._due = True
+                asyncio.get_running_loop().call_later(ACK_SECONDS, self.send)
+
+    def send(self) -> None:
+        """Tell all that waits."""
+        self._due = False
+        for sink, (transport, runs) in self._sinks.items():
+            for at in range(0, len(runs), frames.IDS_LIMIT):
+                body = b"".join(runs[at : at + frames.IDS_LIMIT])
+                transport.write(frames.encode(frames.ACK, sink, body))
+            runs.clear()
+
+
 class Recorder:
-    """Listens, writes, and stops when told: `serve` is its whole life."""
+    """Listens, writes, and stops when told: `serve` is its whole life.
+
+    The journal of open runs is at `journal`; what other recorders left in its folder is taken over.
+    """
 
     def __init__(
         self,
@@ -73,13 +117,19 @@ class Recorder:
         api_url: str,
         *,
         environment: Mapping[str, str] = os.environ,
+        mark: Mark | None = None,
+        journal: Path | None = None,
         intake: Intake | None = None,
         flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self.socket_path = socket_path
         self.intake = intake or Intake()
-        self.api = PrefectApi(api_url, self.intake.counters, environment)
-        self.journal = Journal(socket_path.with_suffix(".open"))
+        self.api = PrefectApi(api_url, self.intake.counters, environment, mark=mark)
+        journal = journal or socket_path.with_suffix(".open")
+        self._life = Life(journal)
+        self.journal = Journal(journal)
+        self.acks = Acks()
+        self.intake.done = self.acks.add
         self.connections: set[asyncio.Transport] = set()
         self.stopping = asyncio.Event()
         self._flush_seconds = flush_seconds
@@ -106,17 +156,27 @@ class Recorder:
         finally:
             os.umask(before)
         async with self.api:
-            writers = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
+            tasks = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
+            tasks.append(asyncio.create_task(self._inherit()))
             try:
                 await self.stopping.wait()
                 server.close()
                 await self._flush()
             finally:
                 self._hang_up()
-                for task in writers:
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*writers, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
+                self._life.end()
                 self.socket_path.unlink(missing_ok=True)
+
+    async def _inherit(self) -> None:
+        """Take over, now and later, the runs of recorders that are gone."""
+        while True:
+            for left in left_behind(self.journal.path):
+                self.journal.take_over(left)
+                self.intake.inherit(left.runs)
+            await asyncio.sleep(HEIR_SECONDS)
 
     async def _flush(self) -> None:
         with suppress(TimeoutError):
@@ -153,7 +213,7 @@ class Recorder:
         if entry.end is None:
             self.intake.release(entry)
             return
-        await self.api.end(orjson.loads(entry.end), entry.flow_run_id, entry.tags)
+        await self.api.end(orjson.loads(entry.end), entry.flow_run_id, entry.tags, again=entry.again)
         self.journal.ended(entry.key)
         self.intake.counters["recorded"] += 1
         self.intake.settle(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import aiohttp
 import orjson
@@ -20,14 +20,27 @@ if TYPE_CHECKING:
 TIMEOUT = aiohttp.ClientTimeout(total=15.0, connect=5.0)
 BACKOFF_SECONDS = (0.2, 2.0)
 _PASSING = {408, 425, 429}
+# A server that did not answer may still be at it: ours waits 2 s for its database.
+SETTLE_SECONDS = 3.0
 
 
 class Refused(Exception):
     """The server will not take this, however often it is asked."""
 
 
+class Mark(NamedTuple):
+    """A header that a server of ours has among its client's settings, and shows: name and value."""
+
+    name: str
+    value: str
+
+
 class PrefectApi:
-    """One client for the recorder's life; every call goes on until it is taken or refused."""
+    """One client for the recorder's life; every call goes on until it is taken or refused.
+
+    With a `mark`, no connection is opened for a call before whoever listens has shown the mark on another:
+    when our server is gone, somebody else may have its port, and what runs hold is not for them.
+    """
 
     def __init__(
         self,
@@ -35,9 +48,11 @@ class PrefectApi:
         counters: dict[str, int],
         environment: Mapping[str, str],
         *,
+        mark: Mark | None = None,
         slowest: float | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self.mark = mark
         self.reachable = False
         self.trouble: str | None = None
         self._counters = counters
@@ -47,7 +62,9 @@ class PrefectApi:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers)
+        checked = aiohttp.TraceConfig()
+        checked.on_connection_create_start.append(self._check_mark)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers, trace_configs=[checked])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,12 +90,17 @@ class PrefectApi:
                 self._flows.pop(document["pipeline"], None)
                 await self._pause(trouble)
 
-    async def end(self, document: Json, flow_run_id: str, tags: list[str] | None) -> None:
+    async def end(
+        self, document: Json, flow_run_id: str, tags: list[str] | None, *, again: bool = False
+    ) -> None:
         """Record how a run ended: its state first, so that the server's time for it is close.
 
-        `tags` are those the server has already, if that is known.
+        `tags` are those the server has already, if that is known. `again` says that some of it may have been
+        told before, by a recorder that died: what the server has is not told twice.
         """
-        await self.call("POST", f"/flow_runs/{flow_run_id}/set_state", payloads.final_state(document))
+        state = payloads.final_state(document)
+        if not (again and await self._is_in(state, flow_run_id)):
+            await self.call("POST", f"/flow_runs/{flow_run_id}/set_state", state)
         if "steps" not in document:
             return
         if document["steps"]:
@@ -86,9 +108,45 @@ class PrefectApi:
             await self.call("POST", "/events", payloads.task_runs(document, flow_run_id, flow_id))
         if document["tags"] != tags:
             await self.call("PATCH", f"/flow_runs/{flow_run_id}", {"tags": document["tags"]})
-        await self.call("POST", "/artifacts/", payloads.artifact(document, flow_run_id))
+        await self._add("artifacts", payloads.artifact(document, flow_run_id), flow_run_id, again=again)
         if lines := payloads.log_lines(document, flow_run_id):
-            await self.call("POST", "/logs/", lines)
+            await self._add("logs", lines, flow_run_id, again=again)
+
+    async def _is_in(self, state: Json, flow_run_id: str) -> bool:
+        run = await self.call("GET", f"/flow_runs/{flow_run_id}", None)
+        return bool(run["state_type"] == state["state"]["type"])
+
+    async def _add(self, kind: str, body: object, flow_run_id: str, *, again: bool) -> None:
+        """Add what gets its id from the server: before it is sent again, the server is asked if it has it."""
+        while True:
+            try:
+                if again and await self._has(kind, flow_run_id):
+                    return
+                await self._attempt("POST", f"/{kind}/", body)
+                return  # noqa: TRY300 - nothing else is left to do
+            except _Passing as trouble:
+                again = True
+                await self._pause(trouble)
+                if trouble.unsure:
+                    await asyncio.sleep(SETTLE_SECONDS)
+
+    async def _has(self, kind: str, flow_run_id: str) -> bool:
+        of_run = {"flow_run_id": {"any_": [flow_run_id]}}
+        return bool(await self._attempt("POST", f"/{kind}/filter", {kind: of_run, "limit": 1}))
+
+    async def _check_mark(self, *_: object) -> None:
+        """Raise if a new connection would not lead to our server."""
+        if self.mark is None:
+            return
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT) as session,
+            session.get(f"{self.url}/admin/settings", allow_redirects=False) as response,
+        ):
+            answer = await response.read()
+        if response.status >= 500:
+            raise _Passing(f"GET /admin/settings: HTTP {response.status}")
+        if not shows(answer, self.mark):
+            raise _Passing(f"who answers at {self.url} is not our Prefect server: nothing is sent there")
 
     async def call(self, method: str, path: str, body: object) -> Any:
         """Call until the server takes it; raise Refused when it never will."""
@@ -102,12 +160,14 @@ class PrefectApi:
         if self._session is None:
             raise RuntimeError("the Prefect API is used inside `async with`")
         try:
-            async with self._session.request(method, self.url + path, data=orjson.dumps(body)) as response:
+            data = None if body is None else orjson.dumps(body)
+            async with self._session.request(method, self.url + path, data=data) as response:
                 answer = await response.read()
                 status = response.status
                 wait = response.headers.get("retry-after", "")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _Passing(f"{type(error).__name__}: {error}") from error
+            sent = not isinstance(error, aiohttp.ClientConnectorError)
+            raise _Passing(f"{type(error).__name__}: {error}", unsure=sent) from error
         if status >= 500 or status in _PASSING:
             raise _Passing(f"{method} {path}: HTTP {status}", wait)
         if status >= 400:
@@ -129,11 +189,23 @@ class PrefectApi:
 
 
 class _Passing(Exception):
-    """Trouble that may be over soon; `wait` is what the server said of it."""
+    """Trouble that may be over soon; `wait` is what the server said of it.
 
-    def __init__(self, message: str, wait: str = "") -> None:
+    `unsure`: the server may have done what it was asked for, or may be about to.
+    """
+
+    def __init__(self, message: str, wait: str = "", *, unsure: bool = False) -> None:
         super().__init__(message)
         self.wait = wait
+        self.unsure = unsure
+
+
+def shows(settings: bytes, mark: Mark) -> bool:
+    """Say whether this is what a server with the mark answers to `GET /admin/settings`."""
+    try:
+        return bool(orjson.loads(settings)["client"]["custom_headers"][mark.name] == mark.value)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _authorization(environment: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 0.05
 BUFFER_BYTES = 2_000_000
-OPEN_RUNS = 4000  # their ids fit one hello frame
+OPEN_RUNS = frames.IDS_LIMIT // 2  # their ids fit one hello frame, with those of `Unacknowledged`
 RECONNECT_SECONDS = (0.05, 2.0)
 SLOW_NANOSECONDS = 30 * 10**9
 
@@ -29,7 +29,8 @@ class SocketSink(asyncio.Protocol):
     """Sends runs to the recorder at `path`; connects by itself, again and again.
 
     What finds no room is dropped and counted. A run whose start was sent is always ended: by a
-    bare frame if need be, and if that is lost too, the next hello no longer lists the run.
+    bare frame if need be, and if that is lost too, the next hello no longer lists the run. Ends are kept
+    until the recorder is done with them, and sent again after the next hello if it went away before.
 
     Of more runs than the `allowance` only those that failed, were slow or must be kept are sent, and the
     others are counted: a Prefect server takes a small part of them, and sending, reading and leaving out the
@@ -47,7 +48,9 @@ class SocketSink(asyncio.Protocol):
         self._frames: list[bytes] = []
         self._size = 0
         self._open: set[bytes] = set()
-        self._ended: list[bytes] = []
+        self._ends: list[tuple[bytes, bytes]] = []
+        self._unacknowledged = Unacknowledged(buffer_bytes)
+        self._decoder = frames.FrameDecoder()
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._flush_due = False
@@ -87,8 +90,6 @@ class SocketSink(asyncio.Protocol):
         except Exception:  # noqa: BLE001 - as above; the start may have been sent
             self.dropped += 1
             self._put_bare_end(key, state)
-        if key in self._open:
-            self._ended.append(key)
 
     async def close(self, within: float = 1.0) -> None:
         """Send what is buffered, if somebody takes it in time, and hang up."""
@@ -104,14 +105,24 @@ class SocketSink(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say who this is and which runs it has open."""
+        """Say who this is and which runs it has open, and send again what nobody has acknowledged."""
         self._transport = cast("asyncio.Transport", transport)
         self._paused, self.connected = False, True
-        self._transport.write(frames.encode(frames.HELLO, self._id, b"".join(self._open)))
+        self._decoder = frames.FrameDecoder()
+        waiting = self._unacknowledged
+        runs = b"".join(self._open.union(waiting.frames))
+        again = b"".join(map(frames.again, waiting.frames.values()))
+        self._transport.write(frames.encode(frames.HELLO, self._id, runs) + again)
         self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Forget the ends that the recorder is done with: it says nothing else here."""
+        for frame in self._decoder.feed(data):
+            self._unacknowledged.release(frames.ids(frame.body))
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport, self.connected = None, False
+        self.dropped += self._unacknowledged.forget_lost()
         if not self._closed:
             self._connect()
 
@@ -125,17 +136,19 @@ class SocketSink(asyncio.Protocol):
     def _put_bare_end(self, key: bytes, state: str) -> None:
         # small, and at most one for each open run, so the buffer's limit does not hold for it
         if key in self._open:
-            self._append(frames.encode(frames.END, key, frames.BARE_ENDS[state], keep=True))
+            self._append(frames.END, key, frames.encode(frames.END, key, frames.BARE_ENDS[state], keep=True))
 
     def _put(self, kind: int, key: bytes, body: bytes, *, keep: bool) -> bool:
         if self._size + len(body) > self._limit:
             self.dropped += 1
             return False
-        self._append(frames.encode(kind, key, body, keep=keep))
+        self._append(kind, key, frames.encode(kind, key, body, keep=keep))
         return True
 
-    def _append(self, frame: bytes) -> None:
+    def _append(self, kind: int, key: bytes, frame: bytes) -> None:
         self._frames.append(frame)
+        if kind == frames.END:
+            self._ends.append((key, frame))
         self._size += len(frame)
         self._plan_flush()
 
@@ -156,8 +169,10 @@ class SocketSink(asyncio.Protocol):
         data = b"".join(self._frames)
         self._frames.clear()
         self._size = 0
-        self._open.difference_update(self._ended)
-        self._ended.clear()
+        for key, frame in self._ends:
+            self._open.discard(key)
+            self._unacknowledged.add(key, frame)
+        self._ends.clear()
         self._transport.write(data)
 
     def _connect(self) -> None:
@@ -176,6 +191,40 @@ class SocketSink(asyncio.Protocol):
                 delay = min(delay * 2, longest)
         finally:
             self._connecting = None
+
+
+class Unacknowledged:
+    """The ends that a recorder was sent and has not done with, the oldest first, bounded in bytes and number.
+
+    Those beyond the bound are let go of: they are lost only if the recorder dies before it is done with them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.frames: dict[bytes, bytes] = {}
+        self._limit = limit
+        self._size = 0
+        self._let_go: set[bytes] = set()
+
+    def add(self, key: bytes, frame: bytes) -> None:
+        """Keep a frame that is being sent."""
+        self.frames[key] = frame
+        self._size += len(frame)
+        while self._size > self._limit or len(self.frames) > OPEN_RUNS:
+            oldest = next(iter(self.frames))
+            self._size -= len(self.frames.pop(oldest))
+            self._let_go.add(oldest)
+
+    def release(self, keys: list[bytes]) -> None:
+        """Forget what a recorder is done with."""
+        for key in keys:
+            self._size -= len(self.frames.pop(key, b""))
+        self._let_go.difference_update(keys)
+
+    def forget_lost(self) -> int:
+        """Say how many were let go of and never acknowledged; the recorder is gone."""
+        lost = len(self._let_go)
+        self._let_go.clear()
+        return lost
 
 
 async def recorder_stats(path: str | Path, within: float = 2.0) -> dict[str, Any]:
