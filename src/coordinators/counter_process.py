@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from coordinators.countable import Countable
+from express.niceness import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,5 +97,5 @@ async def run(path: str) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(5)
+    give_way(5)
     asyncio.run(run(sys.argv[1]))

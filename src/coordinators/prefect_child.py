@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import Any
 
+from express.niceness import give_way
+
 PR_SET_PDEATHSIG = 1
 NICENESS = 10
 # An orphan that has not ended by itself after this long is ended.
@@ -65,8 +67,7 @@ def wait_briefly_for_the_database() -> None:
 
 def main(host: str, port: str) -> None:
     """Serve until a signal ends it."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICENESS)
+    give_way(NICENESS)
     follow_parent()
     from prefect.cli import app  # noqa: PLC0415 - seconds of imports: the parent is followed first
 

@@ -142,7 +142,7 @@ class PrefectServer:
                 stdout=log,
                 stderr=log,
                 env=self.variables(),
-                process_group=0,  # a terminal's ctrl-c is for the supervisor to act on
+                start_new_session=True,  # a terminal's ctrl-c is for the supervisor to act on
             )
 
     def variables(self) -> dict[str, str]:

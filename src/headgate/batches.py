@@ -7,7 +7,6 @@ is one. It ends with its parent, whose pipe is its standard input; SIGTERM lets 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from contextlib import suppress
@@ -19,6 +18,7 @@ import uvloop
 from coordinators.batch_store import SqlBatchStore
 from coordinators.database import database_of
 from coordinators.owners import is_dead, this_owner
+from express.niceness import give_way
 from headgate import garbage
 from headgate.instance import Instance
 from headgate.logs import configure_logs
@@ -153,5 +153,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    os.nice(_NICENESS)
+    give_way(_NICENESS)
     uvloop.run(main())

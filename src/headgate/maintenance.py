@@ -22,6 +22,7 @@ import structlog
 from httpx import TransportError
 
 from coordinators.server_folder import OldFolders
+from express.niceness import give_way
 from headgate.cache import assemble_store
 from headgate.capture_parts import folder_of
 from headgate.instance import Instance
@@ -191,5 +192,5 @@ async def run() -> None:
 
 
 if __name__ == "__main__":
-    os.nice(_NICENESS)
+    give_way(_NICENESS)
     asyncio.run(run())

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from contextlib import suppress
 from pathlib import Path
 
+from express.niceness import give_way
 from express.recorder.process import NICENESS, Recorder, serve_until_told
 from express.recorder.server import Mark
 
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not api:
         parser.error("name the Prefect API: --api or PREFECT_API_URL, as http://127.0.0.1:4200/api")
     mark = Mark(*options.mark.split("=", 1)) if options.mark else None
-    with suppress(OSError):
-        os.nice(NICENESS)
+    give_way(NICENESS)
     asyncio.run(serve_until_told(Recorder(options.socket, api, mark=mark, journal=options.journal)))
 
 
