@@ -105,6 +105,7 @@ class Bench:
             self.outcome["recording"] = {"before": lifecycle.wait_for_prefect(port)}
         for complaint in lifecycle.check_columns(target, port):
             self.complain(complaint)
+        fact["rest_s"] = lifecycle.rest(child)
         return fact
 
     def log_tail(self, name: str) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _PREFECT_SECONDS = 90.0
 _IDLE_SECONDS = 30.0
+_REST_SECONDS = 30.0
+_AT_REST = 0.05  # seconds of CPU in a second
 _MANY = 1000
 _FEW = 200  # of a peer that needs seconds for a stream
 
@@ -26,6 +28,18 @@ def first_answers(target: Target, child: Child, port: int) -> dict[str, float]:
     body = request_body("small", column.model, stream=False)
     message = wait_until_answers(port, column.path, target.start_seconds, body, alive=child.alive)
     return {"health_s": health - child.started, "message_s": message - child.started}
+
+
+def rest(child: Child) -> float:
+    """Wait until a target has done what it does after its start; give the seconds it took, at most 30."""
+    began = time.perf_counter()
+    used = child.usage().cpu
+    while (waited := time.perf_counter() - began) < _REST_SECONDS:
+        time.sleep(1.0)
+        before, used = used, child.usage().cpu
+        if used - before < _AT_REST:
+            break
+    return waited
 
 
 def check_columns(target: Target, port: int) -> list[str]:
