@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from express.recorder.server import Mark
 
 WRITERS = 2
+REST = 3.0  # times as long as a call to Prefect took
 NICENESS = 15
 FLUSH_SECONDS = 5.0
 ACK_SECONDS = 0.1
@@ -192,8 +193,14 @@ class Recorder:
             transport.close()
 
     async def _write(self) -> None:
+        """Write entry by entry. In a flood, of which most is left out anyway, rest after each.
+
+        Prefect's server takes a whole processor otherwise, also where those who answer need it.
+        """
+        clock = asyncio.get_running_loop().time
         while True:
             entry = await self.intake.next()
+            began, left_out = clock(), self.intake.counters["sampled_out"]
             try:
                 await self._record(entry)
             except Refused as refusal:
@@ -201,6 +208,8 @@ class Recorder:
                 say(f"Prefect refused a run: {refusal}")
                 self.journal.ended(entry.key)
                 self.intake.settle(entry)
+            if self.intake.counters["sampled_out"] > left_out:
+                await asyncio.sleep((clock() - began) * REST)
 
     async def _record(self, entry: Entry) -> None:
         """Bring the server up to date with an entry."""
