@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from coordinators.routing import RoutingTable
     from coordinators.runs import FlowRuns, OpenRun
     from coordinators.universal import Universal
-    from express import Pipeline
+    from express import Pipeline, StepRecord
     from flows.attempts import Patience
     from flows.prepare import House
     from tasks.count import TokenCounter
@@ -289,14 +289,9 @@ class Gateway:
                 self._count_usage(summary := tally.summary(), exchange)
                 run.complete(summary)  # last: what fails before it ends the run as a crash
         except GatewayError as error:
-            told = _cut_short(error) if live.cut else error
-            relay.fail(told)
-            run.fail(told, tally.whatever_is_known())
-            yield live.fail(told, exchange.id)
+            yield _broken_off(_cut_short(error) if live.cut else error, run, relay, tally)
         except (asyncio.CancelledError, GeneratorExit) as error:
-            left = ClientLeft.instead_of(error)
-            relay.fail(left)
-            run.cancel(left, tally.whatever_is_known())
+            _left(ClientLeft.instead_of(error), run, relay, tally)
             raise
         except Exception as error:  # noqa: BLE001 - the client is told, the log has the traceback
             relay.fail(error)
@@ -333,6 +328,23 @@ async def _keeping(source: AsyncIterator[bytes], exchange: Exchange, most: int) 
             else:
                 kept.clear()
             yield frame
+
+
+# Apart from `_relay`, whose frame would hold the error that holds the frame: of a thousand clients that leave
+# at once all that they had would wait for the collector of garbage.
+
+
+def _broken_off(error: GatewayError, run: OpenRun, relay: StepRecord, tally: Tally) -> bytes:
+    """End a run whose stream broke off; give the event that tells the client."""
+    relay.fail(error)
+    run.fail(error, tally.whatever_is_known())
+    return tally.live.fail(error, tally.exchange.id)
+
+
+def _left(error: ClientLeft, run: OpenRun, relay: StepRecord, tally: Tally) -> None:
+    """End a run whose client is gone."""
+    relay.fail(error)
+    run.cancel(error, tally.whatever_is_known())
 
 
 def _cut_short(error: GatewayError) -> GatewayError:

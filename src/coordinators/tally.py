@@ -19,22 +19,22 @@ class Tally:
     def __init__(self, exchange: Exchange, live: Live, prices: Prices) -> None:
         self.size = 0
         self._prices = prices
-        self._exchange = exchange
-        self._live = live
+        self.exchange = exchange
+        self.live = live
         self._first_byte = time.time()
 
     def summary(self) -> dict[str, Any]:
-        translator = self._live.translator
+        translator = self.live.translator
         summary = {
             # Without anybody tried, somebody else pays: before, or with whom the stream is shared.
-            **usage_summary(translator.usage or {}, translator.cost if self._exchange.tried else None),
+            **usage_summary(translator.usage or {}, translator.cost if self.exchange.tried else None),
             "stop_reason": translator.stop_reason,
             "generation_id": translator.generation_id,
-            "ttft_ms": round((self._first_byte - self._exchange.started) * 1000, 1),
+            "ttft_ms": round((self._first_byte - self.exchange.started) * 1000, 1),
             "answer_bytes": self.size,
-            **trials(self._exchange),
+            **trials(self.exchange),
         }
-        self._prices.complete(summary, self._exchange)
+        self._prices.complete(summary, self.exchange)
         return summary
 
     def whatever_is_known(self) -> dict[str, Any]:
@@ -42,12 +42,12 @@ class Tally:
 
         Of a shared one that goes on for others it says nothing of usage: they are charged for all of it.
         """
-        if self._exchange.cache is not None and self._exchange.cache.others_pay():
-            return trials(self._exchange)
+        if self.exchange.cache is not None and self.exchange.cache.others_pay():
+            return trials(self.exchange)
         try:
             return self.summary()
         except Exception:  # noqa: BLE001 - what the client is told already is the stream's own failure
-            return trials(self._exchange)
+            return trials(self.exchange)
 
 
 def told_of(exchange: Exchange) -> dict[str, str]:

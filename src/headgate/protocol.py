@@ -95,6 +95,9 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
             if leave := cycle.scope.get(GONE):
                 leave()
+        # Each of them holds this protocol: else all would wait for the collector of garbage.
+        self._answering = None
+        self.cycle = self.scope = None  # type: ignore[assignment]
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP request, an unknown method too, in the form of every other error."""
@@ -113,6 +116,8 @@ class Protocol(HttpToolsProtocol):
     def _write_whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer in one write, where uvicorn makes two; False if it must go uvicorn's way."""
         cycle = self._answering
+        if cycle is None:
+            return True  # the connection is gone
         values = b"".join([value for _, value in headers])
         if cycle.response_started or self.flow.write_paused or b"\n" in values or b"\r" in values:
             return False

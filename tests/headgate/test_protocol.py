@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,10 +52,15 @@ async def _answer(scope: Any, receive: Callable[[], Any], send: Callable[[Any], 
     assert scope[WRITE_WHOLE](200, [(b"content-length", b"2")], b"{}")
 
 
-def _connect() -> tuple[Protocol, Wire]:
+@cache
+def _config() -> uvicorn.Config:
     config = uvicorn.Config(_answer, http=Protocol, ws="none", lifespan="off", log_config=None)
     config.load()
-    wire, found = Wire(), Protocol(config, ServerState(), {})
+    return config
+
+
+def _connect() -> tuple[Protocol, Wire]:
+    wire, found = Wire(), Protocol(_config(), ServerState(), {})
     found.connection_made(wire)
     return found, wire
 
@@ -121,3 +127,22 @@ async def test_a_request_that_was_answered_is_freed_without_the_collector() -> N
         gc.enable()
     assert wire.written.count(b"HTTP/1.1 200") == 21
     connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("sent", [b"", _HEAD, _HEAD + b"{  }"])
+async def test_a_connection_that_ends_is_freed_without_the_collector(sent: bytes) -> None:
+    async def come_and_go() -> None:
+        connection, _ = _connect()
+        connection.data_received(sent)
+        await _settle()
+        connection.connection_lost(None)
+        await _settle()
+
+    await come_and_go()
+    gc.collect()
+    gc.disable()
+    try:
+        await come_and_go()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
