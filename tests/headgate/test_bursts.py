@@ -55,6 +55,7 @@ def burst(url: str) -> None:
         client.join()
 
 
+@pytest.mark.kills  # nothing is killed, but it takes minutes
 @pytest.mark.timeout(400)  # Prefect comes up, and writes some dozens of runs
 def test_prefect_answers_during_and_after_a_burst(openrouter: FakeOpenRouter) -> None:
     openrouter.script({"text": "drop " * 10, "times": 0})

@@ -12,7 +12,7 @@ from headgate.settings import Settings
 class EndsOnce:
     """A Prefect server that ends by itself as soon as it is up, and after its second start no more."""
 
-    url, running, pid = "http://127.0.0.1:1/api", True, 77
+    url, ui_url, running, pid = "http://127.0.0.1:1/api", "http://127.0.0.1:1", True, 77
 
     def __init__(self):
         self.starts = 0
@@ -33,7 +33,12 @@ async def test_prefect_tells_how_often_it_was_started_again(tmp_path):
         Settings(HEADGATE_DATA_DIR=str(tmp_path)), with_prefect=True, announce=lambda _: None
     )
     kept._prefect = prefect = EndsOnce()
-    assert kept._states()["prefect"] == {"state": "running", "pid": 77, "restarts": 0}
+    assert kept._states()["prefect"] == {
+        "state": "running",
+        "pid": 77,
+        "restarts": 0,
+        "ui_url": prefect.ui_url,
+    }
     keeping = asyncio.create_task(kept._keep_prefect(Instance("i", "", "", "", prefect_api_url=prefect.url)))
     while not prefect.starts:
         await asyncio.sleep(0.05)
