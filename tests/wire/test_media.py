@@ -6,7 +6,7 @@ import base64
 import binascii
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.wire.requests import GIF, JPEG, PDF, PNG, WEBP
@@ -71,6 +71,7 @@ def test_what_is_not_base64_is_refused(data: str) -> None:
         check_media(data, "image/png", "source")
 
 
+@example("0000=")
 @given(
     st.text(alphabet="AZaz09+/=\n -é", max_size=24)
     | st.binary(max_size=40).map(lambda b: base64.b64encode(b).decode())
@@ -78,7 +79,7 @@ def test_what_is_not_base64_is_refused(data: str) -> None:
 def test_it_agrees_with_the_strict_decoder(text: str) -> None:
     try:
         binascii.a2b_base64(text, strict_mode=True)
-        strict = True
+        strict = len(text) % 4 == 0  # Python 3.11's decoder takes a padding that nothing needs: `0000=`
     except ValueError:
         strict = False
     assert is_base64(text) == strict
