@@ -84,7 +84,8 @@ def test_tool_loop_writes_a_file(claude: ClaudeCode, backend: Backend) -> None:
     file = claude.project / "poem.txt"
     content = 'Roses are "red",\nviolets \\ blue — ünïcödé\n' * 30
     written = {"name": "Write", "id": "toolu_write", "input": {"file_path": str(file), "content": content}}
-    begun = {"reasoning": "A poem it is.", "text": "I write it.", "tools": [written]}  # as who is told to think begins
+    # who is told to think begins with it
+    begun = {"reasoning": "A poem it is.", "text": "I write it.", "tools": [written]}
     backend.fake.script(begun, {"text": "It is written."})
     session = claude.run("Write the poem.", "--model", "claude-sonnet-4-5")
     assert session.result["result"] == "It is written."
